@@ -1,4 +1,4 @@
-"""When something ends by itself: the parameter that pauses, holds and limits share."""
+"""When something ends by itself, or never: the parameters that pauses, holds and limits share."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def ends_after(suggestions: Mapping[str, str]) -> Any:
         placeholder="For example 90s, 10m, 2h or 1h30m",
         suggestions=suggestions,
     )
+
+
+def endless(someone: str, i: str) -> Any:
+    """Without an end, in place of a duration.
+
+    Args:
+        someone: What ends it: ``someone resumes``. ``i``: the same of who is asked: ``I resume``.
+    """
+    return argument(default=False, help=f"Until {someone}, in place of a duration.", label=f"Until {i}, without an end")

@@ -10,7 +10,7 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, OtherWorker, Preview
 from opsdash.model.hold import LONGEST_NAME, HeldTasks, Hold, Kind, hold_id
 from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.ends_after import ends_after
+from opsdash.operations.ends_after import endless, ends_after
 from opsdash.operations.pause_processing import MAX_TTL_S
 from opsdash.operations.release_tasks import ReleaseTasks, again, tasks_of
 from opsdash.services.broker.messages import UNREADABLE
@@ -54,11 +54,7 @@ class HoldTasks(Operation):
         placeholder="Empty: of any queue",
     )
     duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
-    without_end: bool = argument(
-        default=False,
-        help="Until someone releases them, in place of a duration.",
-        label="Until I release them, without an end",
-    )
+    without_end: bool = endless("someone releases them", "I release them")
 
     def heading(self) -> str:
         """Which tasks, of which queue."""

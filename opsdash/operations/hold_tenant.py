@@ -10,7 +10,7 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress, S
 from opsdash.model.hold import LONGEST_NAME, Hold, hold_id
 from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.ends_after import ends_after
+from opsdash.operations.ends_after import endless, ends_after
 from opsdash.operations.hold_tasks import about_workers, applied, begin, check_duration, duration, worker_figures
 from opsdash.operations.release_tenant import ReleaseTenant
 from opsdash.services.queues.sampling import sample_tasks
@@ -39,11 +39,7 @@ class HoldTenant(Operation):
         longest=LONGEST_NAME,
     )
     duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
-    without_end: bool = argument(
-        default=False,
-        help="Until someone releases them, in place of a duration.",
-        label="Until I release them, without an end",
-    )
+    without_end: bool = endless("someone releases them", "I release them")
 
     def heading(self) -> str:
         """Which tenant."""

@@ -26,7 +26,7 @@ from opsdash.model import (
 from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, TakenBack, argument
 from opsdash.operations import kept_pause
-from opsdash.operations.ends_after import ends_after
+from opsdash.operations.ends_after import endless, ends_after
 from opsdash.operations.resume_processing import ResumeProcessing, as_it_was
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
@@ -62,11 +62,7 @@ class PauseProcessing(Operation):
 
     queue: str | None = argument(default=None, help="Pause this queue only.")
     duration_s: int | None = ends_after({"15 min": "15m", "30 min": "30m", "1 h": "1h"})
-    without_end: bool = argument(
-        default=False,
-        help="Until someone resumes, in place of a duration.",
-        label="Until I resume, without an end",
-    )
+    without_end: bool = endless("someone resumes", "I resume")
     cancel_consumer: bool = argument(
         default=False,
         help="Also send Celery's cancel_consumer to unmanaged workers; the resume sends add_consumer to them.",

@@ -24,6 +24,7 @@ import pytest
 import sqlalchemy as sa
 from support import steps
 from support.failed_tasks import failed, keep
+from support.held import put_aside
 from support.messages import message
 from support.services import Postgres, Valkey, until
 from support.steps import BOB, STEPS
@@ -238,9 +239,7 @@ def held_scene(console: Console, hold: Any, operation: Any, left: int) -> Scene:
     """A hold with three tasks; so many are in the queue afterwards."""
     console.run(hold, actor=MARIA, confirm="YES")
     (one,) = console.holds.read().holds
-    keys, client = console.broker.keys, console.broker.client
-    client.hset(keys.held_lists, f"{one.id}:0:emails", "emails")
-    client.lpush(keys.held(one.id, "0", "emails"), *(message(f"h{n}") for n in range(3)))
+    put_aside(console.broker, one, *(message(f"h{n}") for n in range(3)), queue="emails")
 
     def done(later: Console) -> bool:
         return sum(of.held for of in later.holds.look().holds) == 0 and later.get_queue_length("emails") == left

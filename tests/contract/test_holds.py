@@ -6,6 +6,7 @@ import json
 
 import pytest
 import redis
+from support import held
 from support.holders import Nobody
 from support.messages import message
 
@@ -29,12 +30,7 @@ def begin(broker: Broker, name: str = "shop.charge", queue: str = "", ttl_s: int
 
 
 def put_aside(broker: Broker, hold: Hold, *names: str, queue: str = "celery", step: str = "0") -> None:
-    """As a worker's script leaves them."""
-    keys = broker.keys
-    broker.client.hset(keys.held_lists, f"{hold.id}:{step}:{queue}", broker.lists(queue)[int(step)])
-    for at, name in enumerate(names):
-        broker.client.lpush(keys.held(hold.id, step, queue), message(name, hold.name))
-        broker.client.lpush(f"{keys.held(hold.id, step, queue)}:order", f"{at}.0 1764364800.0")
+    held.put_aside(broker, hold, *(message(name, hold.name) for name in names), queue=queue, step=step)
 
 
 def test_a_hold_is_read_as_it_was_set_with_what_it_holds(broker: Broker) -> None:

@@ -134,6 +134,22 @@ def test_times_that_another_program_has_changed_cost_the_place_and_not_the_task(
     assert order(broker, broker.lists("celery")[0]) == "b"
 
 
+def test_a_user_without_the_right_to_insert_loses_nothing(
+    broker: Broker, hold: Hold, client: redis.Redis, valkey_url: str
+) -> None:
+    held(broker, hold, "a b c")
+    take_one(broker, "b")
+    client.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">pw", "~*", "&*", "+@all", "-linsert")
+    try:
+        other = connect(Settings.from_env({}, redis_url=valkey_url.replace("redis://", "redis://limited:pw@")))
+        limited = Broker(other.client, broker.layouts, "test", broker.queues)
+        assert Trash(limited).restore("t1", by="otto").tasks == 1
+        other.client.close()
+    finally:
+        client.execute_command("ACL", "DELUSER", "limited")
+    assert order(broker, broker.lists("celery")[0]) == "b"
+
+
 def test_a_workflow_is_seen_and_cancelled_where_it_is_held_and_comes_back(broker: Broker, hold: Hold) -> None:
     key = held(broker, hold, "a B c D")
     emails = held(broker, hold, "E", queue="emails")

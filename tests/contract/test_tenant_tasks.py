@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.failed_tasks import failed, keep
 from support.failed_tasks import message as sent
+from support.held import put_aside
 from support.messages import message
 from support.reports import report
 
@@ -34,8 +35,7 @@ def look(broker: Broker, key: str = "tenant_id") -> TenantLook:
 def hold(broker: Broker, kind: Any, name: str, *messages: str, queue: str = "celery") -> Hold:
     """As a worker's script leaves what it has set aside."""
     made = Holds(broker).set(kind, name, key="tenant_id", by="maria", reason="", ttl_s=600)
-    broker.client.hset(broker.keys.held_lists, f"{made.id}:0:{queue}", broker.lists(queue)[0])
-    broker.client.lpush(broker.keys.held(made.id, "0", queue), *messages)
+    put_aside(broker, made, *messages, queue=queue)
     return made
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from support.cli import Result
+from support.held import put_aside
 from support.messages import message
 
 from opsdash.errors import Invalid, PhraseMissing, Refused, Uncertain
@@ -35,9 +36,7 @@ def fill(console: Console) -> None:
 def held(console: Console, *ids: str) -> None:
     console.run(HoldTenant(tenant="acme"), actor="maria", confirm="YES")
     (hold,) = console.holds.read().holds
-    keys, client = console.broker.keys, console.broker.client
-    client.hset(keys.held_lists, f"{hold.id}:0:emails", "emails")
-    client.lpush(keys.held(hold.id, "0", "emails"), *(message(one, tenant_id="acme") for one in ids))
+    put_aside(console.broker, hold, *(message(one, tenant_id="acme") for one in ids), queue="emails")
 
 
 def waits(console: Console, queue: str) -> list[str]:

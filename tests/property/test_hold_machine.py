@@ -5,7 +5,6 @@ The worker is the plug-in's own gate, with its scripts, on a channel that stands
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from itertools import count
@@ -19,22 +18,17 @@ from celery.worker import state as worker_state
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from support.machines import PRIORITIES, STEPS, Lists, QueuesMachine, dying, name_of
 
 from opsdash.errors import Uncertain
 from opsdash.model.hold import Hold
-from opsdash.model.key_layout import Layout
-from opsdash.services.broker.client import Broker
-from opsdash.services.broker.key_layout import Layouts
-from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.holds import Holds
-from opsdash.services.queues import lock
 from opsdash.services.queues.release_held import HeldTasksMover
 from opsdash.services.queues.trash import Trash
 from opsdash.worker import celery_private, hold_release
@@ -42,8 +36,6 @@ from opsdash.worker.gate import Gate
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.watcher import read_flags
 
-PRIORITIES = (0, 9)
-STEPS = st.sampled_from(PRIORITIES)
 HOLDS = st.sampled_from(["x*", "y"])
 WORKERS = st.sampled_from([0, 1])
 
@@ -52,14 +44,6 @@ def message(name: str) -> bytes:
     """Its task is the first letter of its name."""
     properties = {"delivery_tag": name}
     return json.dumps({"headers": {"id": name, "task": name[0]}, "properties": properties, "body": ""}).encode()
-
-
-def name_of(text: str | bytes) -> str:
-    return str(json.loads(text)["properties"]["delivery_tag"])
-
-
-class Killed(BaseException):
-    """Stands for ``kill -9``: nothing is tidied up."""
 
 
 class FakeWorker:
@@ -105,28 +89,23 @@ class FakeWorker:
         self.machine.ran.append(request.id)
 
 
-class HoldMachine(RuleBasedStateMachine):
+class HoldMachine(QueuesMachine):
     """The model: what waits, what each hold has of each list, what each clear has kept, and what ran."""
 
     def __init__(self, client: redis.Redis, raw: redis.Redis) -> None:
-        super().__init__()
-        self.client, self.raw = client, raw
-        self.before = lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, hold_release.STEP
+        super().__init__(client)
+        self.raw = raw
 
     @initialize(step=st.integers(1, 4))
     def start(self, step: int) -> None:
-        lock.FIRST_STEP = lock.LARGEST_STEP = hold_release.STEP = step
-        lock.STEP_S = 60.0  # a slow moment must not make another number of steps
-        self.client.flushall()
-        self.broker = Broker(self.client, Layouts.fixed(self.client, Layout()), "test", ("celery",))
-        self.lists = self.broker.lists("celery")
-        self.waiting: dict[int, list[str]] = {step: [] for step in PRIORITIES}
+        self.begin(step)
+        self.patch.setattr(hold_release, "STEP", step)
         self.held: dict[tuple[str, int], list[str]] = {}
-        self.kept: dict[str, dict[int, list[str]]] = {}
+        self.kept: dict[str, Lists] = {}
         self.ran: list[str] = []
         self.sent: list[str] = []
         self.fetched_at: dict[str, int] = {}
-        self.numbers, self.clock = count(), count(1)
+        self.clock = count(1)
         self.workers = [FakeWorker(self), FakeWorker(self)]
         self.touched: set[tuple[str, int]] = set()
         self.hold("x*")  # most of what can go wrong needs a hold, and tasks on both sides of it
@@ -201,11 +180,7 @@ class HoldMachine(RuleBasedStateMachine):
 
     @rule(pause=st.booleans())
     def pause_or_resume(self, pause: bool) -> None:
-        flags = PauseFlags(self.broker)
-        if pause:
-            flags.pause("celery", by="maria", reason="", ttl_s=600)
-        else:
-            flags.resume("celery")
+        self.set_pause(pause)
 
     @rule(name=HOLDS)
     def hold(self, name: str) -> None:
@@ -220,7 +195,7 @@ class HoldMachine(RuleBasedStateMachine):
         if hold is None:
             return
         before = {step: (self.held.get((name, step), []), self.waiting[step]) for step in PRIORITIES}
-        with dying(self.client, self.raw, call):
+        with dying(call, (self.client, "eval"), (self.raw, "eval"), also=(Uncertain,)):
             if by == "worker":
                 link: Any = SimpleNamespace(redis=self.raw, keys=self.broker.keys)
                 hold_release.release_ended(link, [hold.id])
@@ -283,37 +258,8 @@ class HoldMachine(RuleBasedStateMachine):
         assert sorted(everywhere) == sorted(self.sent), "each is in one place, and nowhere else"
         assert self.client.hlen("unacked") == sum(len(worker.fetched) for worker in self.workers)
 
-    def read(self, key: str) -> list[str]:
-        """Names in a list, the next to run first."""
-        return [name_of(text) for text in self.client.lrange(key, 0, -1)[::-1]]
-
     def read_order(self, key: str) -> list[float]:
         return [float(text.split()[0]) for text in self.client.lrange(f"{key}:order", 0, -1)[::-1]]
-
-    def teardown(self) -> None:
-        lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, hold_release.STEP = self.before
-
-
-@contextlib.contextmanager
-def dying(client: redis.Redis, raw: redis.Redis, call: int) -> Iterator[None]:
-    """What runs in it is killed in place of its script of this number; 0: it lives on."""
-    calls = count(1)
-
-    def deadly(of: redis.Redis) -> Any:
-        run = of.eval
-
-        def dies(*args: Any) -> Any:
-            if next(calls) == call:
-                raise Killed
-            return run(*args)
-
-        return dies
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "eval", deadly(client))
-        patch.setattr(raw, "eval", deadly(raw))
-        with contextlib.suppress(Killed, Uncertain):
-            yield
 
 
 def examine(clients: tuple[redis.Redis, redis.Redis], examples: int, steps: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 import fakeredis
@@ -14,18 +13,15 @@ import redis
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from support.machines import PRIORITIES, STEPS, Lists, QueuesMachine, dying, empty, name_of
 
 from opsdash.errors import Refused
-from opsdash.model.key_layout import Layout
-from opsdash.services.broker.client import Broker
-from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues import lock
 from opsdash.services.queues import read as queues
@@ -37,10 +33,7 @@ from opsdash.services.queues.watermark import take_watermark
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 
-PRIORITIES = (0, 9)
-STEPS = st.sampled_from(PRIORITIES)
 DIGITS = st.sampled_from("0123456789")
-Lists = dict[int, list[str]]
 
 
 def message(name: str, *, redelivered: bool = False) -> str:
@@ -48,39 +41,20 @@ def message(name: str, *, redelivered: bool = False) -> str:
     return json.dumps({"headers": {"redelivered": redelivered}, "properties": {"delivery_tag": name}})
 
 
-def name_of(text: str | bytes) -> str:
-    return str(json.loads(text)["properties"]["delivery_tag"])
-
-
 def ends_with(digit: str) -> Callable[[bytes], bool]:
     return lambda text: name_of(text).endswith(digit)
 
 
-class Killed(BaseException):
-    """Stands for ``kill -9``: nothing is tidied up."""
-
-
-class QueueMachine(RuleBasedStateMachine):
+class QueueMachine(QueuesMachine):
     """The model: what waits, next to run first, what a worker holds, and what each clear has kept."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        super().__init__()
-        self.client = client
-        self.before = lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, queues.FEW
 
     @initialize(step=st.integers(1, 4), few=st.sampled_from([2, 1_000]))
     def start(self, step: int, few: int) -> None:
-        lock.FIRST_STEP = lock.LARGEST_STEP = step
-        lock.STEP_S = 60.0  # a slow moment must not make another number of steps
-        queues.FEW = few
-        self.client.flushall()
-        self.broker = Broker(self.client, Layouts.fixed(self.client, Layout()), "test", ("celery",))
-        self.lists = self.broker.lists("celery")
-        self.waiting: Lists = {0: [], 9: []}
-        self.held: Lists = {0: [], 9: []}
+        self.begin(step)
+        self.patch.setattr(queues, "FEW", few)
+        self.held = empty()
         self.kept: dict[str, Lists] = {}
         self.paused = False
-        self.numbers = count()
 
     @rule(step=STEPS, number=st.integers(1, 6))
     def push(self, step: int, number: int) -> None:
@@ -113,12 +87,12 @@ class QueueMachine(RuleBasedStateMachine):
                 self.client.rpush(self.lists[step], message(name, redelivered=True))
                 self.client.hdel(self.broker.unacked, name)
             self.waiting[step] = names + self.waiting[step]
-        self.held = {0: [], 9: []}
+        self.held = empty()
 
     @rule(step=STEPS, newer=st.integers(0, 4))
     def clear(self, step: int, newer: int) -> None:
         reviewed, old = take_watermark(self.broker, "celery"), self.waiting
-        self.waiting = {0: [], 9: []}
+        self.waiting = empty()
         if newer:
             self.push(step, newer)
         done = Queues(self.broker).clear("celery", by="maria", keep_s=600, trash_id=self.next_id(), watermark=reviewed)
@@ -187,7 +161,7 @@ class QueueMachine(RuleBasedStateMachine):
     def selective_clear_killed(self, digit: str, call: int) -> None:
         """Whoever comes next brings it to its end."""
         trash_id = self.next_id()
-        with dying(call):
+        with dying(call, STEP):
             SelectiveClear(self.broker).clear("celery", ends_with(digit), by="maria", keep_s=600, trash_id=trash_id)
         self.settle()
         kept = {step: self.read(self.broker.keys.trash(trash_id, str(step))) for step in PRIORITIES}
@@ -204,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
         trash_id = data.draw(st.sampled_from(list(self.kept)))
         back = self.kept.pop(trash_id)
         if call:
-            with dying(call):
+            with dying(call, STEP):
                 Trash(self.broker).restore(trash_id, by="maria")
             broken = any(entry.state == "restoring" for entry in Trash(self.broker).list())
             with pytest.raises(Refused, match="is not finished") if broken else contextlib.nullcontext():
@@ -222,11 +196,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(pause=st.booleans())
     def pause_or_resume(self, pause: bool) -> None:
-        flags = PauseFlags(self.broker)
-        if pause:
-            flags.pause("celery", by="maria", reason="", ttl_s=600)
-        else:
-            flags.resume("celery")
+        self.set_pause(pause)
         self.paused = pause
 
     @invariant()
@@ -244,36 +214,15 @@ class QueueMachine(RuleBasedStateMachine):
         """A trash id that is the same in every run of the same steps."""
         return f"trash {next(self.numbers)}"
 
-    def read(self, key: str) -> list[str]:
-        """Names in a list, the next to run first."""
-        return [name_of(text) for text in self.client.lrange(key, 0, -1)[::-1]]
-
     def settle(self) -> None:
         """Ten seconds later somebody works on the queue."""
         self.client.delete(self.broker.keys.busy("celery"))
         Queues(self.broker)._finish_broken("celery", "otto")
 
-    def teardown(self) -> None:
-        lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, queues.FEW = self.before
-
 
 NOBODY: UnmanagedWorkers = Any  # nothing here asks workers
-
-
-@contextlib.contextmanager
-def dying(call: int) -> Iterator[None]:
-    """What runs in it is killed in place of its step of this number."""
-    run, calls = lock.QueueLock.run, iter(range(1, 10_000))
-
-    def dies(*args: Any) -> Any:
-        if next(calls) == call:
-            raise Killed
-        return run(*args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lock.QueueLock, "run", dies)
-        with contextlib.suppress(Killed):
-            yield
+STEP = (lock.QueueLock, "run")
+"""Of what moves messages."""
 
 
 def examine(client: redis.Redis, examples: int, steps: int) -> None:

@@ -34,16 +34,16 @@ _RELEASE = lua.load(__name__, "lock_release")
 
 
 class Pace:
-    """How many messages a step takes, so that it takes about ``STEP_S``."""
+    """How many messages a step takes, so that it takes about ``STEP_S``, or a part of that."""
 
-    def __init__(self) -> None:
-        self.messages = FIRST_STEP
+    def __init__(self, part: float = 1.0) -> None:
+        self.messages, self._part = FIRST_STEP, part
 
     def timed(self, step: Callable[[int], Any]) -> Any:
         """Runs a step of so many messages, and learns from how long it took."""
         started = time.perf_counter()
         result = step(self.messages)
-        took_s = time.perf_counter() - started
+        took_s = (time.perf_counter() - started) / self._part
         if took_s > STEP_S:
             self.messages = max(1, self.messages // 2)
         elif took_s < STEP_S / 2:

@@ -16,14 +16,17 @@ while newer < upto do
   local middle = math.floor((newer + upto) / 2)
   if fetched_at(redis.call('LINDEX', KEYS[9], middle)) > fetched then newer = middle + 1 else upto = middle end
 end
-local message = take(ARGV[5])
-if message then
+local message = redis.call('LINDEX', tasks, ARGV[5])
+if message and message ~= '' then
+  -- It is put there before it is taken away: a user without the right to LINSERT loses nothing, and it goes to its queue.
   for key, value in pairs({[KEYS[8]] = message, [KEYS[9]] = ARGV[8]}) do
     if newer == length then
       redis.call('RPUSH', key, value)
     else
-      redis.call('LINSERT', key, 'BEFORE', redis.call('LINDEX', key, newer), value)
+      local inserted = redis.pcall('LINSERT', key, 'BEFORE', redis.call('LINDEX', key, newer), value)
+      if type(inserted) ~= 'number' or inserted < 1 then return {'over', 0} end
     end
   end
+  take(ARGV[5])
 end
 return taken()
