@@ -151,23 +151,31 @@ class Pools:
     def resize(self, pools: Collection[Pool], size: int) -> tuple[Answers, dict[str, int | None]]:
         """Sends ``pool_grow`` or ``pool_shrink``. What workers have said, and how large each pool is afterwards.
 
-        A size is None where the worker does not say. An unmanaged one counts its processes late: it is believed.
+        A size is None where the worker does not say. An unmanaged one counts its processes late: it is believed. One
+        whose answer was late has the new size nevertheless: making many processes takes it longer than an answer may.
 
         Raises:
-            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer the commands.
         """
         by = {pool.hostname: size - (pool.size or 0) for pool in pools}
         grown = self.remote.tell("pool_grow", {host: {"n": n} for host, n in by.items() if n > 0})
         shrunk = self.remote.tell("pool_shrink", {host: {"n": -n} for host, n in by.items() if n < 0})
         confirmed = {*grown.confirmed, *shrunk.confirmed}
-        after = {pool.hostname: pool.size for pool in self.read(by)}
+        try:
+            after = {pool.hostname: pool.size for pool in self.read(by)}
+        except Unavailable:  # the commands were sent, and some have confirmed: that is what is known now
+            after = {}
         for pool in pools:
             if not pool.has_plugin:
                 after[pool.hostname] = size if pool.hostname in confirmed else None
+        unmoved = {pool.hostname: pool.size for pool in pools if pool.size == after.get(pool.hostname)}
+        failed = {h: f"it confirmed, and has {count(n or 0, 'slot')}" for h, n in unmoved.items() if h in confirmed}
+        failed |= grown.failed | shrunk.failed
+        confirmed = (confirmed | {host for host, now in after.items() if now == size}) - failed.keys()
         answers = Answers(
             confirmed=tuple(sorted(confirmed)),
-            failed=grown.failed | shrunk.failed,
-            silent=tuple(sorted((*grown.silent, *shrunk.silent))),
+            failed=failed,
+            silent=tuple(sorted({*grown.silent, *shrunk.silent} - confirmed)),
         )
         return answers, {pool.hostname: after.get(pool.hostname) for pool in pools}
 
@@ -175,7 +183,7 @@ class Pools:
         """Sends Celery's ``shutdown``, and looks who has heard it. Nobody answers this command itself.
 
         Raises:
-            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer the command.
         """
         hosts = [pool.hostname for pool in pools]
         before = {w.instance: w.hostname for w in self._reports() if w.hostname in hosts}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opsdash.errors import Refused, Uncertain
+from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.operations import chosen_workers
 from opsdash.services.workers import remote_control, time_limits
 from opsdash.services.workers.pools import Chosen, Pool, Pools
@@ -75,6 +75,40 @@ def test_who_did_it_who_refused_and_who_was_silent_are_counted_apart() -> None:
         chosen_workers.effect(Answers(confirmed=(), failed={"b": "no"}, silent=()), chosen, {}, {})
     with pytest.raises(Uncertain, match="did not answer the command"):
         chosen_workers.effect(Answers(confirmed=(), failed={}, silent=("c",)), chosen, {}, {})
+
+
+def resize(told: Answers, size_after: int | Unavailable) -> tuple[Answers, dict[str, int | None]]:
+    """What comes of two workers whose pools of two are to have five slots."""
+
+    def ask(_question: str, hosts: Any) -> dict[str, Any]:
+        if isinstance(size_after, Unavailable):
+            raise size_after
+        ours = {"opsdash": {"concurrency": size_after, "active": 0, "pool_restarts": False}}
+        return dict.fromkeys(hosts, PREFORK | ours)
+
+    nobody = Answers(confirmed=(), failed={}, silent=())
+    remote: Any = SimpleNamespace(
+        ask=ask,
+        tell=lambda _command, arguments: told if arguments else nobody,
+        unmanaged=SimpleNamespace(known=lambda: ()),
+    )
+    pools = [Pool(hostname=name, kind="prefork", size=2, restarts=True) for name in "ab"]
+    return Pools(remote).resize(pools, 5)
+
+
+def test_a_pool_whose_new_size_can_not_be_read_was_resized_where_its_worker_has_confirmed() -> None:
+    answers, after = resize(Answers(confirmed=("a", "b"), failed={}, silent=()), Unavailable("Redis is gone."))
+    assert (answers.confirmed, after) == (("a", "b"), {"a": None, "b": None})
+
+
+def test_a_worker_that_answers_late_and_has_the_new_size_is_no_silent_one() -> None:
+    answers, after = resize(Answers(confirmed=("a",), failed={}, silent=("b",)), 5)
+    assert (answers.confirmed, answers.silent, after) == (("a", "b"), (), {"a": 5, "b": 5})
+
+
+def test_a_worker_that_confirms_and_stays_as_it_was_has_not_done_it() -> None:
+    answers, _ = resize(Answers(confirmed=("a", "b"), failed={}, silent=()), 2)
+    assert (answers.confirmed, answers.failed["a"]) == ((), "it confirmed, and has 2 slots")
 
 
 def test_of_many_workers_a_few_are_named_and_the_others_counted() -> None:
