@@ -154,6 +154,7 @@ def scene(name: str, console: Console, w: Worker) -> Scene:
         return Scene(opsdash.ShutdownWorker(hostname=host), lambda _later: until(lambda: not w.running, timeout_s=8))
 
     def limited(later: Console) -> bool:
+        answer(later, "ping", host)
         found, _ = time_limits.read(later.services.remote, later.services.pools.choose(host).pools, "sample.short")
         return found[host].hard_s == 60
 

@@ -1,7 +1,7 @@
 """Celery's remote control, each of whose commands goes out once, by a connection that gives up.
 
 Celery itself publishes by its app's pool of connections: without a time limit, and again for as long as the broker is
-away. Whoever asks would wait for ever then, and a command whose answer got lost would come twice: a pool grows twice.
+away. A question would wait for ever then, and a command whose answer got lost would come twice: a pool grows twice.
 """
 
 from __future__ import annotations
