@@ -216,11 +216,14 @@ def of_connection(connection: Any) -> BrokerUrl | None:
 def with_timeouts(transport_options: Any, timeout_s: float) -> dict[str, Any]:
     """What makes a connection of an app's give up, as transport options that go over the app's own.
 
-    An app that says how the sentinels are spoken to has to say it of them, too: redis-py waits for them for ever then.
+    A command whose answer is late is not sent again, as ``retry_on_timeout`` would have it: a worker that got it twice
+    would grow its pool twice. An app that says how the sentinels are spoken to has to say it of them, too: redis-py
+    waits for them for ever then.
     """
     own = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     given = transport_options.get("sentinel_kwargs") if isinstance(transport_options, Mapping) else None
-    return {**own, "sentinel_kwargs": {**own, **given}} if isinstance(given, Mapping) and given else dict(own)
+    more = {"sentinel_kwargs": {**own, **given}} if isinstance(given, Mapping) and given else {}
+    return {**own, "retry_on_timeout": False, **more}
 
 
 def _scheme(url: str) -> str:

@@ -39,7 +39,8 @@ class WorkerStats:
         paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
         epoch: The pause epoch it has applied; None when it can't read the flag.
         pausing: ``ready``, or why this worker can't pause.
-        draining: It takes no more tasks: ``opsdash.worker.drain`` has asked it, since it is about to be stopped.
+        draining: It takes no more tasks: ``opsdash.worker.drain`` has asked it, since it is about to be stopped, or it
+            stops already, and finishes what runs.
         build: Which build it runs, as its ``OPSDASH_BUILD`` says; empty: it does not say.
         holding: ``ready``, or why this worker can't hold tasks; empty: its plug-in is too old to.
         holds_applied: Ids of the holds it has applied.

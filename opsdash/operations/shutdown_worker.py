@@ -58,16 +58,17 @@ class ShutdownWorker(ChosenWorkers, Operation):
         """Tells them, and looks who answers no more and who has left."""
         chosen = services.pools.choose(self.hostname)
         left = services.pools.shut_down(chosen.pools)
-        if len(left.there) == len(chosen.pools):
-            raise Uncertain(f"{shown(left.there)} still answers, as if it had not got the command.")
+        if len(left.there + left.unsure) == len(chosen.pools):
+            raise Uncertain(f"{shown(left.there + left.unsure)} goes on as if it had not got the command.")
         parts = [f"{shown(left.gone)} ended."] if left.gone else []
         parts += [f"{shown(left.mute)} answers no more; it ends when its tasks have ended."] if left.mute else []
         parts += [f"{host} takes no more tasks and ends{_after(active)}." for host, active in left.finishing.items()]
         parts += [f"{shown(left.there)} still answers."] if left.there else []
+        parts += [f"{shown(left.unsure)} may not have got the command."] if left.unsure else []
         parts += [f"No command sent to {shown(chosen.silent)}: no answer."] if chosen.silent else []
-        details = {name: getattr(left, name) for name in ("gone", "mute", "finishing", "there")}
+        details = {name: getattr(left, name) for name in ("gone", "mute", "finishing", "there", "unsure")}
         details["untold"], told = chosen.silent, len(left.gone) + len(left.mute) + len(left.finishing)
-        return Effect(affected=told, message=" ".join(parts), details=details, ok=not left.there)
+        return Effect(affected=told, message=" ".join(parts), details=details, ok=not left.there + left.unsure)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Who of them is on the list of workers."""

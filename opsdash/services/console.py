@@ -13,7 +13,6 @@ import redis
 
 from opsdash.config.settings import Settings
 from opsdash.errors import (
-    LOOK_FIRST,
     Invalid,
     NeedsApproval,
     OpsdashError,
@@ -318,14 +317,12 @@ class Console(Reads):
             with writes.watching() as writing:
                 try:
                     return act()
-                except redis.RedisError as error:
-                    if not writing.possible:  # refused, or lost before anything was written
+                except (redis.RedisError, Unavailable, Invalid) as error:
+                    if writing.possible:  # whatever a read says, which knows nothing of what was written before it
+                        raise writes.broken_off(operation.heading(), error) from error
+                    if isinstance(error, redis.RedisError):  # refused, or lost before anything was written
                         raise self.broker.fault(error) from error
-                    raise Uncertain(
-                        f"{writes.interruption(error)} during {operation.heading()}: {writes.error_text(error)}."
-                        " It may be partly done.",
-                        hint=LOOK_FIRST,
-                    ) from error
+                    raise
         except OpsdashError as error:
             outcome = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
             self._finish(entry, Status(error.status), {**outcome, **facts})

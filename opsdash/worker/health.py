@@ -139,7 +139,7 @@ class Health:
             "holds": json.dumps(applied.rules.ids),
             "started": json.dumps(self._gate.started_by_queue(queues)),
             "time_in_queue": self._times.as_json(queues),
-            "draining": "1" if applied.draining else "0",
+            "draining": "1" if applied.draining or celery_private.stopping(consumer) else "0",
             "version": opsdash.__version__,
             "build": self.build,
             "rate_limits": "" if self.rates is None or not self.rates.follows else json.dumps(self.rates.applied),

@@ -37,6 +37,8 @@ def operation(job: dict[str, Any]) -> opsdash.Operation:
         "restore": opsdash.RestoreQueue(trash_id=job.get("trash_id", "")),
         "retry": opsdash.RetryFailed(task="*"),
         "discard": opsdash.DiscardFailed(task="*"),
+        "release": opsdash.ReleaseTasks(task="shop.*"),
+        "clear held": opsdash.ClearHeld(task="shop.*"),
         "delete": opsdash.DeleteTrash(trash_id=job.get("trash_id", "")),
     }
     return made[job["act"]]

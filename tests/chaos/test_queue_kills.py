@@ -20,12 +20,15 @@ import opsdash
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
+from opsdash.model.hold import Hold
 from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker, connect
 from opsdash.services.broker.key_layout import Layouts
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues import lock, read
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.reclaim import PAUSE_S
+from opsdash.services.queues.release_held import HeldTasksMover
 from opsdash.services.queues.remove_task import remove
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_filter import TaskFilter
@@ -304,6 +307,71 @@ def test_the_return_of_a_workflow_killed_at_any_step_is_completed_with_each_task
         if not killed:
             break
     assert step > 20, "it was killed at least so often"
+
+
+def hold_some(stage: Stage) -> tuple[Hold, Messages]:
+    """A hold, and what it holds of each priority."""
+    hold = Holds(stage.broker).set("task", "shop.*", by="maria", reason="", ttl_s=600)
+    messages, keys, client = some(0, 5), stage.broker.keys, stage.broker.client
+    for step, texts in messages.items():
+        client.hset(keys.held_lists, f"{hold.id}:{step}:celery", stage.broker.lists("celery")[step])
+        client.lpush(keys.held(hold.id, str(step), "celery"), *texts)
+        client.lpush(f"{keys.held(hold.id, str(step), 'celery')}:order", *(f"{n} {n}" for n in range(len(texts))))
+    return hold, messages
+
+
+def held(stage: Stage, hold: Hold) -> Messages:
+    """What a hold has, the next to run first."""
+    keys = {step: stage.broker.keys.held(hold.id, str(step), "celery") for step in PRIORITIES}
+    return {step: stage.broker.client.lrange(key, 0, -1)[::-1] for step, key in keys.items()}
+
+
+def nothing_held(stage: Stage) -> bool:
+    return not list(stage.broker.client.scan_iter("opsdash:hel*")) + list(
+        stage.broker.client.scan_iter("opsdash:hold*")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("newer", [1, 9])
+def test_a_release_killed_at_any_step_goes_on_and_each_task_is_back_once_in_front(stage: Stage, newer: int) -> None:
+    for step in range(1, 1_000):
+        new = some(50, newer)
+        stage.begin({})
+        hold, old = hold_some(stage)
+        stage.send(new)
+        killed = stage.console("release", step)
+        assert joined(held(stage, hold), stage.waiting()) == joined(old, new), step
+        stage.ten_seconds_later()
+        HeldTasksMover(stage.broker).release(hold, by="otto")
+        assert stage.waiting() == joined(old, new), step
+        assert stage.nothing_left(), step
+        assert nothing_held(stage), step
+        if not killed:
+            break
+    assert step > 12, "it was killed at least so often"
+
+
+@pytest.mark.slow
+def test_a_clear_of_held_tasks_killed_at_any_step_has_cleared_them_or_not_and_can_be_undone(stage: Stage) -> None:
+    for step in range(1, 1_000):
+        new = some(50, 3)
+        stage.begin({})
+        hold, old = hold_some(stage)
+        stage.send(new)
+        killed = stage.console("clear held", step)
+        stage.ten_seconds_later()
+        left = held(stage, hold)
+        assert left in (old, some(0, 0)), step
+        assert stage.waiting() == new, step
+        assert stage.undo() == (0 if left == old else 10), step
+        HeldTasksMover(stage.broker).release(hold, by="otto")
+        assert stage.waiting() == joined(old, new), step
+        assert stage.nothing_left(), step
+        assert nothing_held(stage), step
+        if not killed:
+            break
+    assert step > 8, "it was killed at least so often"
 
 
 @pytest.mark.slow

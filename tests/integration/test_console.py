@@ -19,7 +19,7 @@ from support.previews import texts
 from support.services import Postgres, Valkey, until
 
 import opsdash
-from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role, Status
 from opsdash.operation import registry
 from opsdash.services.console import Console
@@ -278,6 +278,24 @@ def test_a_bug_in_an_operation_is_audited_as_unknown_and_goes_on_its_way(
         console.run(opsdash.SyncTenantConfigs(), actor=MARIA, confirm="YES")
     assert console.get_recent_operations()[0].status is Status.UNKNOWN
     assert "ZeroDivisionError" in caplog.text, "a bug leaves its traceback in the log"
+
+
+@pytest.mark.parametrize(("written", "kind"), [(True, Uncertain), (False, Unavailable)])
+def test_a_read_that_fails_after_an_act_has_written_does_not_say_that_nothing_was_changed(
+    console_for, monkeypatch: pytest.MonkeyPatch, written: bool, kind: type[OpsdashError]
+):
+    def execute(self, services, act):
+        if written:
+            services.broker.client.set("sample:done", "1")
+        raise Unavailable("Redis did not answer.")
+
+    monkeypatch.setattr(opsdash.SyncTenantConfigs, "execute", execute)
+    console = console_for()
+    with fails(kind, changed="perhaps" if written else "nothing"):
+        console.run(opsdash.SyncTenantConfigs(), actor=MARIA, confirm="YES")
+    (entry,) = console.get_recent_operations()
+    assert entry.status is (Status.UNKNOWN if written else Status.FAILURE)
+    assert ("Nothing was changed" in entry.details["message"]) is not written
 
 
 KILLED_MIDWAY = """

@@ -157,6 +157,17 @@ class HoldMachine(QueuesMachine):
         worker.gate.put_back(*sorted(meant, key=lambda one: order[one.id], reverse=True))
         worker.fetched = [request for request in worker.fetched if request not in meant]
 
+    @rule(which=WORKERS)
+    def die(self, which: int) -> None:
+        """It is killed, and kombu gives back what it had: as the next to run. Another one takes its place."""
+        worker = self.workers[which]
+        for request in reversed(worker.fetched):
+            self.raw.rpush(self.lists[request.step], request.message.opsdash_origin.raw)
+            self.raw.hdel("unacked", request.id)
+            self.raw.zrem("unacked_index", request.id)
+            self.waiting[request.step].insert(0, request.id)
+        self.workers[which] = FakeWorker(self)
+
     def expect(self, request: Any, worker: FakeWorker) -> None:
         """What the model says of one request."""
         if worker.gate.state.holds("celery"):

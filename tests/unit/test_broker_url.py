@@ -181,8 +181,9 @@ def test_how_sentinels_are_spoken_to_is_said_apart_from_their_master():
 
 def test_an_apps_connection_gives_up_waiting_for_sentinels_too():
     plain = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
-    assert with_timeouts(None, 2.0) == with_timeouts({"master_name": "m"}, 2.0) == plain
-    assert with_timeouts({"sentinel_kwargs": None}, 2.0) == with_timeouts("x", 2.0) == plain
+    own = {**plain, "retry_on_timeout": False}
+    assert with_timeouts(None, 2.0) == with_timeouts({"master_name": "m"}, 2.0) == own
+    assert with_timeouts({"sentinel_kwargs": None}, 2.0) == with_timeouts("x", 2.0) == own
     options = {"sentinel_kwargs": {"password": "pw", "socket_timeout": 0.5}}
     assert with_timeouts(options, 2.0)["sentinel_kwargs"] == {**plain, "password": "pw", "socket_timeout": 0.5}
 

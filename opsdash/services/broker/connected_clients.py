@@ -70,8 +70,7 @@ def broadcast(
         if receivers and len(replies) >= sum(receivers):
             raise _CompleteError
 
-    mailbox = control.mailbox(connection)
-    mailbox.producer_pool = None  # its publish is to go by this channel, which counts
+    mailbox = control.mailbox(connection)  # it publishes by this channel, which counts: see `control_once`
     with suppress(_CompleteError):
         mailbox._broadcast(command, arguments=arguments, reply=True, timeout=timeout_s, callback=take, channel=channel)
     return replies, sum(receivers) if receivers else None

@@ -17,6 +17,7 @@ import redis
 from redis.client import Pipeline
 
 from opsdash import lua
+from opsdash.errors import LOOK_FIRST, OpsdashError, Uncertain, sentences
 
 HALFDONE = "HALFDONE"
 """How the error of a script begins that had changed something before."""
@@ -108,6 +109,12 @@ def possible() -> bool:
     """Whether the act under way may have changed something; also where nobody watches."""
     writes = _watched.get()
     return writes is None or writes.possible
+
+
+def taken_back() -> None:
+    """What the act under way has written is gone again, and nobody has acted upon it."""
+    if (writes := _watched.get()) is not None:
+        writes.possible = False
 
 
 @contextmanager
@@ -235,10 +242,15 @@ def reporting(script: str) -> str:
     return _REPORTING % (", ".join(f"{name}=1" for name in sorted(READS)), script, HALFDONE)
 
 
-def interruption(error: redis.RedisError) -> str:
-    """What ended a run of commands: no answer, or an answer that refuses one of them."""
-    lost = isinstance(error, redis.ConnectionError | redis.TimeoutError)
-    return "Lost the connection to Redis" if lost else "Redis refused a command"
+def broken_off(heading: str, error: redis.RedisError | OpsdashError) -> Uncertain:
+    """What ended an act that may have changed something: no answer, or an answer that refuses one of its commands."""
+    if isinstance(error, OpsdashError):
+        begun, why = f"{heading} had begun", error.fault
+    else:
+        lost = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+        begun = f"{'Lost the connection to Redis' if lost else 'Redis refused a command'} during {heading}"
+        begun, why = f"{begun}: {error_text(error)}", ""
+    return Uncertain(sentences(begun, why, "It may be partly done."), hint=LOOK_FIRST)
 
 
 def error_text(error: BaseException) -> str:

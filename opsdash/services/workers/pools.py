@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from opsdash.errors import Invalid, Refused, Unavailable
+import redis
+
+from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import untrusted
+from opsdash.services.broker import writes
 from opsdash.services.workers.remote_control import Answers, Remote
 from opsdash.services.workers.reports import Workers, no_worker
 from opsdash.text import count
@@ -91,13 +95,14 @@ class Left:
     Attributes:
         gone: They have left the list of workers. ``mute``: they were never on it, and answer no more.
         finishing: Hostname → tasks that still run there.
-        there: They answer as if nothing had been said.
+        there: They answer as if nothing had been said. ``unsure``: they don't answer, and report nothing of it.
     """
 
     gone: tuple[str, ...]
     mute: tuple[str, ...]
     finishing: Mapping[str, int]
     there: tuple[str, ...]
+    unsure: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +156,31 @@ class Pools:
     def resize(self, pools: Collection[Pool], size: int) -> tuple[Answers, dict[str, int | None]]:
         """Sends ``pool_grow`` or ``pool_shrink``. What workers have said, and how large each pool is afterwards.
 
-        A size is None where the worker does not say. An unmanaged one counts its processes late: it is believed.
+        A size is None where the worker does not say. An unmanaged one counts its processes late: it is believed. One
+        whose answer was late has the new size nevertheless: making many processes takes it longer than an answer may.
 
         Raises:
-            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer the commands.
         """
         by = {pool.hostname: size - (pool.size or 0) for pool in pools}
         grown = self.remote.tell("pool_grow", {host: {"n": n} for host, n in by.items() if n > 0})
         shrunk = self.remote.tell("pool_shrink", {host: {"n": -n} for host, n in by.items() if n < 0})
         confirmed = {*grown.confirmed, *shrunk.confirmed}
-        after = {pool.hostname: pool.size for pool in self.read(by)}
+        try:
+            after = {pool.hostname: pool.size for pool in self.read(by)}
+        except Unavailable:  # the commands were sent, and some have confirmed: that is what is known now
+            after = {}
         for pool in pools:
             if not pool.has_plugin:
                 after[pool.hostname] = size if pool.hostname in confirmed else None
+        unmoved = {pool.hostname: pool.size for pool in pools if pool.size == after.get(pool.hostname)}
+        failed = {h: f"it confirmed, and has {count(n or 0, 'slot')}" for h, n in unmoved.items() if h in confirmed}
+        failed |= grown.failed | shrunk.failed
+        confirmed = (confirmed | {host for host, now in after.items() if now == size}) - failed.keys()
         answers = Answers(
             confirmed=tuple(sorted(confirmed)),
-            failed=grown.failed | shrunk.failed,
-            silent=tuple(sorted((*grown.silent, *shrunk.silent))),
+            failed=failed,
+            silent=tuple(sorted({*grown.silent, *shrunk.silent} - confirmed)),
         )
         return answers, {pool.hostname: after.get(pool.hostname) for pool in pools}
 
@@ -175,29 +188,40 @@ class Pools:
         """Sends Celery's ``shutdown``, and looks who has heard it. Nobody answers this command itself.
 
         Raises:
-            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer the command, or was restarted.
         """
         hosts = [pool.hostname for pool in pools]
-        before = {w.instance: w.hostname for w in self._reports() if w.hostname in hosts}
+        before, server = {w.instance: w for w in self._reports() if w.hostname in hosts}, self._server()
         self.remote.tell("shutdown", {host: {} for host in hosts}, reply=False)
-        there = {host for host in self.remote.ask("ping", hosts) if not self._restarted(host, pools)}
-        deadline = time.monotonic() + LEAVES_S
+        there, deadline = set[str](), time.monotonic() + LEAVES_S
+        unsure = set(hosts)  # one whose connection was lost just then has not heard it, and answers a moment later
         while True:
-            stay = {
-                w.hostname: w.active
-                for w in self._reports()
-                if w.hostname in hosts and w.instance in before and w.hostname not in there
-            }
-            if not stay or all(stay.values()) or time.monotonic() >= deadline:
+            there |= {host for host in self.remote.ask("ping", unsure) if not self._restarted(host, pools)}
+            stay = {w.hostname: w for w in self._reports() if w.instance in before and w.hostname not in there}
+            unsure = {host for host, w in stay.items() if not w.draining or before[w.instance].draining}
+            if (not unsure and all(w.active for w in stay.values())) or time.monotonic() >= deadline:
                 break
-            time.sleep(LOOK_S)
-        ended = [host for host in hosts if host not in there and host not in stay]
+            if not unsure:
+                time.sleep(LOOK_S)
+        if self._server() != server:  # it may have lost their reports, so that who is missing may live
+            raise Uncertain(
+                f"Redis was restarted meanwhile: it is not known who of {count(len(hosts), 'worker')} ends."
+            )
+        heard = [host for host in hosts if host not in there and host not in unsure]
+        known = {worker.hostname for worker in before.values()}
         return Left(
-            gone=tuple(host for host in ended if host in before.values()),
-            mute=tuple(host for host in ended if host not in before.values()),
-            finishing=stay,
+            gone=tuple(host for host in heard if host in known and host not in stay),
+            mute=tuple(host for host in heard if host not in known),
+            finishing={host: stay[host].active for host in heard if host in stay},
             there=tuple(sorted(there)),
+            unsure=tuple(sorted(unsure)),
         )
+
+    def _server(self) -> Any:
+        """Which start of Redis this is; None: it does not tell us."""
+        with suppress(redis.ResponseError), writes.aside():
+            return self.remote.broker.client.info("server").get("run_id")
+        return None
 
     def _reports(self) -> Iterator[Any]:
         return (worker for worker in Workers(self.remote.broker).read() if worker.reports)

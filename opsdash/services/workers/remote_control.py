@@ -101,6 +101,8 @@ class Remote:
         Raises:
             Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
+        if not arguments:
+            return Answers(confirmed=(), failed={}, silent=())
         self._check()
         alike: dict[str, list[str]] = {}
         for host, own in sorted(arguments.items()):

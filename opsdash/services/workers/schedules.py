@@ -14,7 +14,7 @@ from opsdash import lua
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import untrusted
 from opsdash.model.schedule import LONGEST_NAME, MOST_SCHEDULES, SILENT_S, Schedule, SchedulePause
-from opsdash.services.broker import bounded_reads
+from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 from opsdash.text import choices
 
@@ -129,6 +129,7 @@ class Schedules:
         while (answer := self._answer(request)) is None and time.monotonic() < until:
             time.sleep(AGAIN_S)
         if answer is None and client.hdel(keys.schedules_asked, request):
+            writes.taken_back()
             raise Unavailable(f"Beat did not answer within {ANSWER_S:g} s; nothing was sent.", hint=NO_BEAT)
         answer = answer or self._answer(request)
         if answer is None:

@@ -22,6 +22,7 @@ from opsdash.model import OtherWorker, UnmanagedLook, WorkerStats, untrusted
 from opsdash.model.key_layout import Layout
 from opsdash.services.broker import bounded_reads, connected_clients, writes
 from opsdash.services.broker.client import TIMEOUT_S, Broker, address, celery_app, url_with_app
+from opsdash.services.workers import control_once
 from opsdash.services.workers.cancelled_consumers import Cancelled, Commands, merged
 from opsdash.services.workers.reports import Workers
 
@@ -353,7 +354,7 @@ class UnmanagedWorkers:
         """Celery's remote control, and a connection for it that gives up soon.
 
         Raises:
-            Unavailable: The broker does not answer, or ``askable`` says no.
+            Unavailable: The broker does not answer, or ``askable`` says no. Invalid: It refuses the password.
         """
         from kombu.exceptions import KombuError
 
@@ -373,9 +374,11 @@ class UnmanagedWorkers:
             with app.connection_for_write(url.kombu_url, ssl=url.kombu_ssl, transport_options=options) as connection:
                 channel = connection.default_channel
                 channel.Client = writes.counted(channel.Client)
-                yield app.control, connection
+                yield control_once.over(app.control, connection), connection
         except (KombuError, OSError) as error:
             raise Unavailable(f"Celery's remote control did not answer: {error}.") from error
+        except redis.RedisError as error:
+            raise self._broker.fault(error) from error
         finally:
             if self._settings.celery_app is None:
                 app.close()
