@@ -125,8 +125,6 @@ def rate_of(text: str) -> float:
     Raises:
         Invalid: It is none, or one that can't be meant.
     """
-    if text.strip().lower() == "none":
-        raise Invalid("expected a rate.", hint="To end a limit: opsdash remove-rate-limit NAME", field="rate")
     try:
         per_s = parse_rate(text)
     except ValueError as error:
@@ -134,6 +132,11 @@ def rate_of(text: str) -> float:
     if not LEAST_PER_S * 0.999 <= per_s <= MOST_PER_S:
         raise Invalid(f"expected from 1/h to {MOST_PER_S:,.0f}/s, got {text}.", field="rate")
     return per_s
+
+
+def is_none(rate: str) -> bool:
+    """The rate means no limit: ``none`` and ``0``, as in Celery, with a unit or without."""
+    return rate.strip().lower().partition("/")[0].strip() in ("none", "0")
 
 
 def written(rate: str) -> str:
