@@ -42,7 +42,8 @@ class WorkerStats:
         draining: It takes no more tasks: ``opsdash.worker.drain`` has asked it, since it is about to be stopped.
         build: Which build it runs, as its ``OPSDASH_BUILD`` says; empty: it does not say.
         holding: ``ready``, or why this worker can't hold tasks; empty: its plug-in is too old to.
-        holds_applied: Ids of the holds it has applied.
+        holds_applied: Ids of the holds it has applied, concurrency limits among them.
+        limited: Id of a concurrency limit → tasks of it that run there; None: its plug-in knows none.
         unread: Fields of its report that are there and can't be read.
     """
 
@@ -80,6 +81,7 @@ class WorkerStats:
     build: str = ""
     holding: str = ""
     holds_applied: tuple[str, ...] = ()
+    limited: Mapping[str, int] | None = None
     unread: tuple[str, ...] = ()
 
     @property
