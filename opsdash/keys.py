@@ -135,6 +135,10 @@ class Keys:
         """Sorted set with a TTL: worker that has met such a task of late → when, in seconds since the epoch."""
         return f"{self.rate_limits}:{task}"
 
+    def slots(self, limit: str) -> str:
+        """Hash with a TTL of seconds: instance of a worker → ``{slots} {needed} {until}``, what it has of a limit."""
+        return f"{self.workers}:slots:{limit}"
+
     def worker(self, hostname: str) -> str:
         """Hash, kept for a day: one worker's last report; its field ``running``: JSON of what it runs, up to 8 kB."""
         return f"{self.prefix}opsdash:worker:{hostname}"

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from opsdash import __version__
 from opsdash.api.handler import Handler
+from opsdash.api.limit_metrics import of_limits
 from opsdash.api.reads import FRESH_S
 from opsdash.api.sent_metrics import of_notifications, of_push
 from opsdash.keys import EVERYTHING
@@ -151,6 +152,7 @@ class Meter(Collector):
             yield from _of_workers(snapshot)
             yield from _of_failures(self._failures)
             yield from _of_holds(snapshot)
+            yield from of_limits(snapshot)
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
             yield _gauge("opsdash_trash_tasks", "Cleared tasks that can be restored.", [({}, _trashed(snapshot))])
             if snapshot.spooled is not None:

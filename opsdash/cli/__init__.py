@@ -15,6 +15,7 @@ import click
 from opsdash import installed
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
+from opsdash.cli.concurrency_limits import concurrency_limits
 from opsdash.cli.doctor import doctor
 from opsdash.cli.failed import failed
 from opsdash.cli.holds import holds
@@ -44,7 +45,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 
 
 READS = (
-    *(status, queues, workers, holds, tenants, rate_limits, schedules, failed),
+    *(status, queues, workers, holds, tenants, rate_limits, concurrency_limits, schedules, failed),
     *(peek, find_task, workflow, tasks, trash, approvals, audit),
 )
 WHY = "To find out why: opsdash doctor."

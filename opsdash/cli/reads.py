@@ -19,7 +19,7 @@ from opsdash.cli.output import json_option, line, print_json, print_line, print_
 from opsdash.cli.strict import Command
 from opsdash.cli.summary import NO_WORKERS, in_workers, pace_lines, processing, queue_table, summarize
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import FailureOverview, RateLimit, RunningTask, WorkerStats, to_plain
+from opsdash.model import FailureOverview, RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts
 from opsdash.services.pause.verdict_text import describe_builds
 from opsdash.text import count, format_duration
@@ -65,13 +65,13 @@ def status(*, as_json: bool, every_s: float | None) -> None:
             return
         console.broker.ping()  # an outage is reported once, not for each read
         console.unmanaged.look()
-        snapshot, failed, limits = console.snapshot(), _failed(console), _limits(console)
+        snapshot, failed = console.snapshot(), _failed(console)
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
     if as_json:
         print_json({"processing": processing(snapshot), **verdicts(snapshot), **to_plain(snapshot)})
         return
-    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity, failed, limits)
+    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity, failed)
     for shown in summary.shown:
         screen().print(shown, soft_wrap=isinstance(shown, Text))
     for warning in summary.warnings:
@@ -84,14 +84,6 @@ def _failed(console: Console) -> FailureOverview | None:
         return console.failed.overview()
     except OpsdashError:
         return None
-
-
-def _limits(console: Console) -> tuple[RateLimit, ...]:
-    """The rate limits that hold; none where they can't be read: the snapshot says why."""
-    try:
-        return console.rate_limits()
-    except OpsdashError:
-        return ()
 
 
 def _watch(console: Console, every_s: float) -> None:
@@ -110,8 +102,7 @@ def _watch(console: Console, every_s: float) -> None:
 
 def _picture(console: Console, every_s: float) -> Group:
     snapshot = console.snapshot()
-    failed, limits = _failed(console), _limits(console)
-    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity, failed, limits)
+    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity, _failed(console))
     name = f"{console.settings.environment} · " if console.settings.environment else ""
     head = line(f"{name}{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC, every {every_s:g} s; Ctrl-C ends")
     return Group(head, *(line(f"! {warning}") for warning in summary.warnings), *summary.shown)

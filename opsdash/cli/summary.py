@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
-from opsdash.model import FailureOverview, PauseInfo, QueueStats, RateLimit, Snapshot, Status, WorkerStats
+from opsdash.model import FailureOverview, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.operation import heading_of
 from opsdash.services.failures.failed_text import not_kept
 from opsdash.services.monitoring import pace_text
-from opsdash.services.pause import hold_text
+from opsdash.services.pause import hold_text, limit_text
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
@@ -44,14 +44,12 @@ def summarize(
     broker: str,
     here: str = "",
     failed: FailureOverview | None = None,
-    limits: Sequence[RateLimit] = (),
 ) -> Summary:
     """One screen of a snapshot.
 
     Args:
         broker: The broker's name for people. ``here``: as the audit log calls it; acts on others are not this one's.
         failed: The failed tasks that are kept; None: not known.
-        limits: The rate limits that hold.
     """
     answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
     shown: list[RenderableType] = [
@@ -60,7 +58,7 @@ def summarize(
         line(f"{broker}{answered}"),
         *_queues(snapshot),
         *(line(f"{text}: opsdash holds") for text in filter(None, [hold_text.held(snapshot.holds, snapshot.taken_at)])),
-        *(line(text) for text in _limited(limits)),
+        *(line(text) for text in limit_text.limited(snapshot, commands=True)),
         *(line(text) for text in _workers(snapshot)),
         *(line(text) for text in _failed(failed)),
         *(line(text) for text in _waiting_for_somebody(snapshot)),
@@ -251,13 +249,6 @@ def _failed(failed: FailureOverview | None) -> Iterator[str]:
         return
     last = f"the last one {groups[0].last_at:%Y-%m-%d %H:%M:%S} UTC, {groups[0].task or 'without a name'}"
     yield f"{count(failed.total, 'failed task')} kept{not_kept(failed.not_kept)}, {last}: opsdash failed"
-
-
-def _limited(limits: Sequence[RateLimit]) -> Iterator[str]:
-    if limits:
-        named = ", ".join(f"{limit.task} {limit.rate}" for limit in limits[:MOST_WARNINGS])
-        more = f" and {len(limits) - MOST_WARNINGS} more" if len(limits) > MOST_WARNINGS else ""
-        yield f"Rate limits: {named}{more}: opsdash rate-limits"
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:

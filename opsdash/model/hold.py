@@ -1,5 +1,7 @@
 """Holds: tasks of one name that workers set aside while all others run. Standard library only: workers load this file.
 
+A concurrency limit is a hold that lets so many of its tasks run at once: the others wait where held ones do.
+
 A hold is a field of one hash, which is all the authority there is: what sets a message aside and what ends a hold are
 scripts that look at it. While a hold is being released it goes on holding, list by list: a newer task that comes
 meanwhile goes behind those that are on their way back, so none overtakes them.
@@ -17,8 +19,8 @@ from typing import Any, Literal
 from opsdash import lua
 from opsdash.model import untrusted
 
-Kind = Literal["task", "tenant"]
-KINDS: tuple[Kind, ...] = ("task", "tenant")
+Kind = Literal["task", "tenant", "limit"]
+KINDS: tuple[Kind, ...] = ("task", "tenant", "limit")
 MOST_HOLDS = 100
 """Holds that may be in force."""
 MOST_LISTS = 2_000
@@ -29,6 +31,8 @@ LONGEST_FIELD = 1_000
 """Bytes of what is read of one list of held tasks."""
 LONGEST_HOLD = 4_096
 """Bytes of what is stored of one hold."""
+MOST_AT_ONCE = 10_000
+"""Tasks that a concurrency limit may let run."""
 LONGEST_NAME = 500
 """Characters of a held task's name, or of a tenant's id."""
 TENANT_KEY = "tenant_id"
@@ -57,6 +61,7 @@ class Hold:
     Attributes:
         id: Follows from kind, name and queue: the same hold again replaces the one there is.
         kind: ``task``: by the task's name, where ``*`` matches any text. ``tenant``: by the tenant's id.
+            ``limit``: by the task's name, and ``most`` of them run at once.
         queue: Only tasks of this queue; empty: of any.
         key: Of a tenant: the header or keyword argument that names it.
         expires_at: When it ends by itself; None: never.
@@ -68,6 +73,7 @@ class Hold:
     name: str
     queue: str = ""
     key: str = ""
+    most: int = 0
     by: str = field(default="", compare=False)
     reason: str = field(default="", compare=False)
     at: datetime | None = field(default=None, compare=False)
@@ -77,8 +83,9 @@ class Hold:
 
     def as_json(self) -> str:
         """As it is stored."""
-        told = {"kind": self.kind, "name": self.name, "queue": self.queue, "key": self.key}
+        told: dict[str, str | int] = {"kind": self.kind, "name": self.name, "queue": self.queue, "key": self.key}
         told |= {"by": self.by, "reason": self.reason}
+        told |= {"most": self.most} if self.most else {}
         times = {"at": self.at, "expires_at": self.expires_at}
         return json.dumps(told | {name: time.isoformat() for name, time in times.items() if time})
 
@@ -213,6 +220,7 @@ class HeldTasks:
         oldest_at: When the oldest of them was set aside, in UTC; None: there is none, or it is not known.
         workers: How many workers apply it, of ``of`` that report and take tasks from its queue.
         without: Workers that don't hold: an older plug-in, or Redis refuses it; their hostnames.
+        shares: Of a concurrency limit: hostname → tasks that run there, as it reported last.
     """
 
     hold: Hold
@@ -222,6 +230,12 @@ class HeldTasks:
     workers: int = 0
     of: int = 0
     without: tuple[str, ...] = ()
+    shares: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def running(self) -> int:
+        """Of a concurrency limit: tasks that run, as workers reported last."""
+        return sum(self.shares.values())
 
 
 def _hold(name: str, text: Any) -> Hold | None:
@@ -229,8 +243,10 @@ def _hold(name: str, text: Any) -> Hold | None:
         return None
     told = untrusted.mapping(untrusted.parsed(text, LONGEST_HOLD))
     kind, what, queue = told.get("kind"), told.get("name"), told.get("queue", "")
+    most = untrusted.figure(told.get("most"), MOST_AT_ONCE) or 0
     if (
         kind not in KINDS
+        or (kind == "limit" and most < 1)
         or not isinstance(what, str)
         or not 0 < len(what) <= LONGEST_NAME
         or not isinstance(queue, str)
@@ -242,6 +258,7 @@ def _hold(name: str, text: Any) -> Hold | None:
         name=what,
         queue=queue,
         key=untrusted.words(told.get("key"), LONGEST_NAME),
+        most=int(most),
         by=untrusted.words(told.get("by"), LONGEST_HOLD),
         reason=untrusted.words(told.get("reason"), LONGEST_HOLD),
         at=untrusted.moment(told.get("at")),

@@ -13,6 +13,7 @@ from opsdash.model.key_layout import Disagreement
 from opsdash.model.notification import NotificationFigures
 from opsdash.model.pause import PauseInfo
 from opsdash.model.queue import QueueStats, TrashEntry
+from opsdash.model.rate_limit import RateLimit
 from opsdash.model.tenant import TenantDrift
 from opsdash.model.time_in_queue import TimeInQueue
 from opsdash.model.untrusted import Unread
@@ -71,6 +72,8 @@ class Snapshot:
         trash: Clears that can be undone, the newest first.
         approvals: Acts that wait for a second person, the oldest first.
         holds: Tasks that workers set aside as they come, and what is held of each; the oldest hold first.
+        concurrency_limits: Names of which so many tasks run at once, and what waits of each; the oldest limit first.
+        rate_limits: How often tasks of a name start, by task.
         tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
         tenants_in_use: There are tenants, there were some, or a setting says where; None while not known.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
@@ -102,6 +105,8 @@ class Snapshot:
     trash: tuple[TrashEntry, ...] = ()
     approvals: tuple[Approval, ...] = ()
     holds: tuple[HeldTasks, ...] = ()
+    concurrency_limits: tuple[HeldTasks, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
     tenant_drift: TenantDrift | None = None

@@ -43,7 +43,8 @@ class WorkerStats:
             stops already, and finishes what runs.
         build: Which build it runs, as its ``OPSDASH_BUILD`` says; empty: it does not say.
         holding: ``ready``, or why this worker can't hold tasks; empty: its plug-in is too old to.
-        holds_applied: Ids of the holds it has applied.
+        holds_applied: Ids of the holds it has applied, concurrency limits among them.
+        limited: Id of a concurrency limit → tasks of it that run there; None: its plug-in knows none.
         unread: Fields of its report that are there and can't be read.
     """
 
@@ -81,6 +82,7 @@ class WorkerStats:
     build: str = ""
     holding: str = ""
     holds_applied: tuple[str, ...] = ()
+    limited: Mapping[str, int] | None = None
     unread: tuple[str, ...] = ()
 
     @property

@@ -15,12 +15,14 @@ from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.hold_tasks import HoldTasks
 from opsdash.operations.hold_tenant import HoldTenant
+from opsdash.operations.limit_concurrency import LimitConcurrency
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.pause_schedule import PauseSchedule
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.release_tasks import ReleaseTasks
 from opsdash.operations.release_tenant import ReleaseTenant
+from opsdash.operations.remove_concurrency_limit import RemoveConcurrencyLimit
 from opsdash.operations.remove_rate_limit import RemoveRateLimit
 from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.resize_pool import ResizePool
@@ -52,12 +54,14 @@ __all__ = [
     "EditFailed",
     "HoldTasks",
     "HoldTenant",
+    "LimitConcurrency",
     "PauseProcessing",
     "PauseSchedule",
     "PruneAuditLog",
     "QuietWorker",
     "ReleaseTasks",
     "ReleaseTenant",
+    "RemoveConcurrencyLimit",
     "RemoveRateLimit",
     "RemoveTask",
     "ResizePool",

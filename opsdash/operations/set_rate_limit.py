@@ -14,7 +14,7 @@ from opsdash.operations.remove_rate_limit import RemoveRateLimit
 from opsdash.services.queues.known_tasks import unknown_task
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.task_filter import TaskFilter
-from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, limit_lines, rate_of, written
+from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, is_none, limit_lines, rate_of, written
 from opsdash.text import chosen_time, count
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class SetRateLimit(Operation):
-    """Keeps the limit in Redis, with an end; each worker with the plug-in follows its share of it."""
+    """Keeps the limit in Redis, with an end; each worker with the plug-in follows its share of it.
+
+    A rate of ``none`` or ``0``, as in Celery's own ``rate_limit``, does what `RemoveRateLimit` does.
+    """
 
     name: ClassVar[str] = "set_rate_limit"
     title: ClassVar[str] = "Set Rate Limit"
@@ -41,7 +44,7 @@ class SetRateLimit(Operation):
     rate: str = argument(
         default="",
         positional=True,
-        help="How many in all workers together: 10/s, 90/m or 600/h.",
+        help="How many in all workers together: 10/s, 90/m or 600/h; none or 0: no limit any more.",
         label="Rate",
         placeholder="For example 10/s",
         suggestions={"10/s": "10/s", "1/s": "1/s", "10/m": "10/m"},
@@ -50,10 +53,14 @@ class SetRateLimit(Operation):
 
     def heading(self) -> str:
         """Of which task, to how many."""
+        if self.task and is_none(self.rate):
+            return RemoveRateLimit(task=self.task).heading()
         return f"Limit {self.task} to {written(self.rate)}" if self.task and self.rate else self.title
 
     def preview(self, services: Services) -> Preview:
         """How many start from now on in all and in each worker, who follows no limit, and when it ends."""
+        if is_none(self.rate):
+            return RemoveRateLimit(task=self.task).preview(services)
         per_s, ttl_s = self._checked(services)
         workers = services.rate_limits.followers(services.unmanaged.known())
         limits = services.rate_limits.read()
@@ -71,6 +78,8 @@ class SetRateLimit(Operation):
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Keeps it, and has workers read it."""
+        if is_none(self.rate):
+            return RemoveRateLimit(task=self.task).execute(services, act)
         per_s, ttl_s = self._checked(services)
         limits = services.rate_limits
         rate = written(self.rate)

@@ -62,6 +62,8 @@ class SystemStatus(param.Parameterized):
     )
     unacked = param.Integer(default=0, doc="Messages that were fetched and are not acknowledged yet.")
     holds = param.List(default=[], allow_refs=False, doc="HeldTasks of every hold, the oldest hold first.")
+    concurrency_limits = param.List(default=[], allow_refs=False, doc="HeldTasks of every limit, the oldest first.")
+    rate_limits = param.List(default=[], allow_refs=False, doc="RateLimit of every task that has one, by task.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
     approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
@@ -213,6 +215,8 @@ class SystemStatus(param.Parameterized):
                 unacked=snapshot.unacked,
                 trash=list(snapshot.trash),
                 holds=list(snapshot.holds),
+                concurrency_limits=list(snapshot.concurrency_limits),
+                rate_limits=list(snapshot.rate_limits),
                 approvals=list(snapshot.approvals),
                 operations=list(snapshot.operations),
                 tenants=snapshot.tenants,

@@ -16,6 +16,7 @@ from opsdash.state.location import TABS
 from opsdash.views import address, rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.components import Masthead, Tabs
+from opsdash.views.concurrency_limits import ConcurrencyLimits
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
 from opsdash.views.failures import Failures
@@ -153,7 +154,7 @@ class Console(View):
         view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
         view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
         view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
-        return self._add(stack(view), partial(self._view, RateLimits))
+        return self._add(stack(view), partial(self._view, RateLimits), partial(self._view, ConcurrencyLimits))
 
     def _tenants(self) -> Viewable:
         return self._add(stack(), partial(self._view, TasksByTenant), partial(self._view, TenantDrift, detailed=True))

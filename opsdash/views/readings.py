@@ -21,7 +21,7 @@ from opsdash.operations import ApproveOperation, RestoreQueue
 from opsdash.state import SystemStatus
 from opsdash.state.changes import set_changed
 from opsdash.state.status import STALE_AFTER_S
-from opsdash.views import failure_rows, hero, rows, strip, worker_rows
+from opsdash.views import failure_rows, hero, limit_rows, rows, strip, worker_rows
 from opsdash.views.components.shared import Figures, Rows, SharedFigures, SharedRows
 from opsdash.views.components.sparkline import sparkline
 
@@ -44,6 +44,8 @@ class PageStatus(SystemStatus):
     operation_rows = SharedRows(default=Rows(), doc="The newest entries of the audit log.")
     trash_rows = SharedRows(default=Rows(), doc="Clears that can be undone, newest first.")
     hold_rows = SharedRows(default=Rows(), doc="One row per hold, the oldest first.")
+    concurrency_limit_rows = SharedRows(default=Rows(), doc="One row per concurrency limit, the oldest first.")
+    rate_limit_rows = SharedRows(default=Rows(), doc="One row per rate limit, by task.")
     failure_rows = SharedRows(default=Rows(), doc="One row per group of failed tasks, the one that came last first.")
     approval_rows = SharedRows(default=Rows(), doc="Acts that wait for a second person.")
     figures = SharedFigures(default=Figures(), doc="Figure -> [number, unit] as text; what is not known is not there.")
@@ -170,6 +172,8 @@ def shown(
         ),
         "trash_rows": rows.trash_rows(status.trash, may=may(RestoreQueue)),
         "hold_rows": rows.hold_rows(status.holds, may=may),
+        "concurrency_limit_rows": limit_rows.concurrency_limit_rows(status.concurrency_limits, may=may),
+        "rate_limit_rows": limit_rows.rate_limit_rows(status.rate_limits, may=may),
         "approval_rows": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
         "operation_rows": rows.operation_rows(
             status.operations, rows.undos(status.operations, status.snapshot, may), here

@@ -43,7 +43,7 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.services.monitoring import pace_text
-from opsdash.services.pause import hold_text
+from opsdash.services.pause import hold_text, limit_text
 from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, SystemStatus
 from opsdash.text import choices, count
 from opsdash.views.components.sparkline import sparkline
@@ -306,7 +306,8 @@ def pause_story(status: SystemStatus) -> str:
         return f"{' '.join(parts)}."
     if status.processing_status != RUNNING:
         return "" if status.redis_error else "Reading the deployment …"
-    paused, held = len(status.paused_queues), hold_text.held(status.holds, status.updated_at)
+    paused = len(status.paused_queues)
+    held = ". ".join(filter(None, [hold_text.held(status.holds, status.updated_at), *limit_text.limited(status)]))
     if paused:
         said = f"{paused} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
     elif status.redis_stale:

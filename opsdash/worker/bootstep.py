@@ -21,7 +21,8 @@ from opsdash.worker import (
     queue_expiry,
     requeue,
 )
-from opsdash.worker.connection import Link, describe_error
+from opsdash.worker.concurrency_limits import ConcurrencyLimits
+from opsdash.worker.connection import LINK_ERRORS, Link, describe_error
 from opsdash.worker.failures.ended import unreadable
 from opsdash.worker.failures.plugin import Failures
 from opsdash.worker.gate import READY, Gate, PauseState
@@ -73,6 +74,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._failures.begin(self.gate, self.health.identity)
         self.health.on_ended = self._failures.note
         self._rates = self.health.rates = RateLimits(consumer, consumer.hostname, self._soon)
+        self._limits = ConcurrencyLimits(consumer, self.gate, self.health.identity.instance, self._soon)
+        self.health.limited = self._limits.used
         self._guard: Any = None
         try:
             self._guard = celery_private.guard(consumer)
@@ -98,7 +101,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             request_tick=self._request_tick,
             reconcile_expiries=partial(queue_expiry.reconcile, consumer),
             release_holds=hold_release.release_ended,
-            follow=self._rates.follow,
+            follow=self._follow,
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
@@ -128,6 +131,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             logger.error("opsdash: this worker can't be paused: %s", gate.pausing)
             return
         gate.channel = channel
+        self._limits.reconnected()
         gate.fetches = message_origin.Fetches(channel)
         gate.fetches.on_unreadable = self._keep_unreadable
         requeue.replace_restore(channel)
@@ -167,8 +171,23 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._watch is not None:
             self._watch.retire()
         if self.enabled:
+            self._give_slots_back()
             self._failures.close()
             self._server.close()
+
+    def _give_slots_back(self) -> None:
+        link = Link(self._consumer.app)
+        try:
+            self._limits.close(link)
+        except LINK_ERRORS as error:
+            logger.info("opsdash: slots of concurrency limits are free in some seconds: %s", describe_error(error))
+        finally:
+            link.close()
+
+    def _follow(self, link: Link) -> float:
+        """From the listener's thread: what else operators have set."""
+        self._rates.follow(link)
+        return self._limits.follow(link)
 
     def info(self, consumer: Any) -> dict[str, Any]:
         """What ``celery inspect stats`` shows."""
@@ -229,11 +248,12 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             celery_private.update_queue_cycle(gate.channel)
             if self._waker is not None:
-                self._waker.listen(state.stops_queues)
+                self._waker.listen(state.stops_queues or bool(state.rules.limits))
             if state.closed:
                 self._recall.run()
+            self._limits.apply(state.rules, self._recall.pass_again)
             if self._guard is not None:
-                self._guard.recall(celery_private.unstarted(gate.sets_aside) if state.rules else ())
+                self._guard.recall(celery_private.unstarted(gate.sets_aside) if state.rules.strict else ())
             if state.draining:
                 self._recall.run_scheduled()
         except gate.connection_errors:

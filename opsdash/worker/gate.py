@@ -18,6 +18,7 @@ from celery.utils.log import get_logger
 from opsdash.keys import EVERYTHING
 from opsdash.model.hold import LONGEST_LIST
 from opsdash.worker import message_origin
+from opsdash.worker.concurrency_limits import ConcurrencyLimits
 from opsdash.worker.connection import describe_error
 from opsdash.worker.hold_rules import NONE, HoldRules
 from opsdash.worker.requeue import PutBack, copy_back, put_back
@@ -64,7 +65,7 @@ class PauseState:
     @property
     def closed(self) -> bool:
         """Each task has to be looked at: something is paused or held, or this worker is being drained."""
-        return self.stops_queues or bool(self.rules.holds)
+        return self.stops_queues or self.rules.strict
 
     @property
     def stops_queues(self) -> bool:
@@ -98,6 +99,7 @@ class Gate:
         show: Tells children what is paused. exempt: has them start a request nevertheless. Both for prefork only.
         started: Queue → tasks from it that were handed to the pool.
         fetches: Where the messages of the present connection come from.
+        limits: The concurrency limits in force; None: there are none.
         recheck: Reads the flags once more, while they could not be read and tasks run for that reason.
         refused: Why Redis did not let the last held task be set aside; empty: it did.
 
@@ -121,6 +123,7 @@ class Gate:
         self.refused = ""
         self._draining = False
         self.fetches: message_origin.Fetches | None = None
+        self.limits: ConcurrencyLimits | None = None
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
@@ -134,9 +137,19 @@ class Gate:
         """Stands in for ``consumer.on_task_request``: direct, rate-limited and ETA tasks all come through here."""
         if self.closed and self.holds(request):
             return self.put_back(request)
+        if self.limits is not None and (short := self.limits.short_of(request)):
+            return self._wait(request, short)
         if (place := message_origin.of(request.message)) is not None:
             self.started[place.queue] += 1
         return self._pass_on(request)
+
+    def _wait(self, request: Any, limit: str) -> None:
+        """Sets a request aside until it has a slot; what Redis refuses, or whose limit is over by now, runs."""
+        runs = bool(self._set_aside([Held(request=request, ids=(limit,))]))
+        if self.limits is not None:
+            self.limits.note(request, limit, runs=runs)
+        if runs:
+            self._run(request)
 
     def uncount(self, requests: Sequence[Any]) -> None:
         """These were handed to the pool, and taken back before they started."""
@@ -179,12 +192,12 @@ class Gate:
         if state.everything or state.draining or queue in state.queues:
             return True
         rules = state.rules
-        return bool(rules.holds and rules.of(request, queue) and getattr(request.message, OVER, None) is not rules)
+        return bool(rules.strict and rules.of(request, queue) and getattr(request.message, OVER, None) is not rules)
 
     def sets_aside(self, request: Any) -> tuple[str, ...]:
         """The ids of the holds that match a request whose queue is not paused: a pause comes first."""
         state = self.state
-        place = message_origin.of(request.message) if state.rules.holds else None
+        place = message_origin.of(request.message) if state.rules.strict else None
         if place is None or state.holds(place.queue) or getattr(request.message, OVER, None) is state.rules:
             return ()
         return state.rules.of(request, place.queue)
@@ -290,7 +303,7 @@ class Gate:
         if old.rules != state.rules:
             if state.rules.error:
                 logger.error("opsdash: holds can't be read, so nothing is held: %s", state.rules.error)
-            else:
+            elif old.rules.strict or state.rules.strict:
                 logger.warning("opsdash: held as they come: %s", state.rules)
 
     def drain(self, on: bool) -> bool:
@@ -330,7 +343,8 @@ class Gate:
 
     def holding(self) -> str:
         """``ready``, or why this worker can't hold tasks."""
-        return self.state.rules.error or self.refused or self.health()
+        refused = self.refused or ("" if self.limits is None else self.limits.error)
+        return self.state.rules.error or refused or self.health()
 
     def health(self) -> str:
         """``ready``, or why this worker can't pause."""

@@ -44,11 +44,13 @@ class Health:
     Attributes:
         on_ended: Is called with each task that ends without success, in the thread where it ends.
         rates: The rate limits that it follows.
+        limited: Tells id of a concurrency limit → tasks of it that run here.
     """
 
     def __init__(self, consumer: Any, gate: Gate) -> None:
         self.on_ended: Callable[[Ended], None] | None = None
         self.rates: RateLimits | None = None
+        self.limited: Callable[[], dict[str, int]] = dict
         self._consumer = consumer
         self._gate = gate
         self._ticked = self._started = time.monotonic()
@@ -143,6 +145,7 @@ class Health:
             "version": opsdash.__version__,
             "build": self.build,
             "rate_limits": "" if self.rates is None or not self.rates.follows else json.dumps(self.rates.applied),
+            "limited": json.dumps(self.limited()),
             **layout.describe(consumer),
         }
 

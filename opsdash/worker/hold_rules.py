@@ -25,18 +25,23 @@ class HoldRules:
     Attributes:
         error: Why they can't be read; nothing is held then.
         due: Ids of holds that are to be released, and that no console has released.
+        strict: Some hold lets none of its tasks run; others are concurrency limits.
     """
 
     holds: tuple[Hold, ...] = ()
     error: str = ""
     due: tuple[str, ...] = field(default=(), compare=False)
+    strict: bool = field(init=False, repr=False, compare=False, default=False)
     _exact: dict[str, list[Hold]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _globs: list[tuple[Any, Hold]] = field(init=False, repr=False, compare=False, default_factory=list)
     _tenants: dict[str, dict[str, Hold]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _known: dict[str, tuple[Hold, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "strict", any(hold.kind != "limit" for hold in self.holds))
         for hold in self.holds:
+            if hold.kind == "limit":
+                continue
             if hold.kind == "tenant":
                 self._tenants.setdefault(hold.key, {})[hold.name] = hold
             elif set(hold.name) & set("*?["):
@@ -53,8 +58,15 @@ class HoldRules:
         """Of the holds in force."""
         return [hold.id for hold in self.holds]
 
+    @property
+    def limits(self) -> tuple[Hold, ...]:
+        """The concurrency limits among them, the oldest first."""
+        return tuple(hold for hold in self.holds if hold.kind == "limit")
+
     def of(self, request: Any, queue: str) -> tuple[str, ...]:
-        """The ids of the holds that match a task, the oldest first. Cost: a look into a dict; no round trip.
+        """The ids of the holds that match a task, the oldest first; concurrency limits are none of them.
+
+        Cost: a look into a dict; no round trip.
 
         While a tenant is held, also what `tenant_of` costs.
         """
@@ -82,7 +94,7 @@ class HoldRules:
 
     def __str__(self) -> str:
         """For the log."""
-        return ", ".join(map(str, self.holds)) or "nothing"
+        return ", ".join(str(hold) for hold in self.holds if hold.kind != "limit") or "nothing"
 
 
 NONE = HoldRules()

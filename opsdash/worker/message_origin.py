@@ -7,6 +7,7 @@ bound to it, or to none.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
@@ -75,10 +76,25 @@ class Fetches:
         self.clients: list[int] | None = []
         self.on_unreadable: Callable[[Origin, Exception, Any], bool] | None = None
         self._appended: Any = None
+        self._handed: tuple[Origin, str, Callable[[Any], None]] | None = None
         channel.client.parse_response = self._parse_response
         channel.qos.append = self._append_with_origin
         channel._brpop_start = self._brpop_start
         channel._brpop_read = channel.handlers["BRPOP"] = self._brpop_read
+
+    def deliver(self, place: Origin, field: str, note: Callable[[Any], None]) -> None:
+        """Hands the worker a message that is among the unacknowledged ones already, as if it had been fetched just now.
+
+        Event loop only.
+
+        Args:
+            field: Of the message there. ``note`` is called with kombu's message, before any other code sees it.
+        """
+        self._handed = place, field, note
+        try:
+            self._channel.connection._deliver(json.loads(place.raw), place.queue)
+        finally:
+            self._handed = self._appended = None
 
     def _brpop_read(self, **options: Any) -> Any:
         """Stands in for the channel's own, which reads a reply and delivers the message in it.
@@ -119,6 +135,12 @@ class Fetches:
     def _append_with_origin(self, message: Any, delivery_tag: str) -> None:
         """Stands in for ``QoS.append``, which kombu calls with every message before any other code sees it."""
         fetched, self._fetched = self._fetched, None
+        handed, self._handed = self._handed, None
+        if handed is not None:
+            message.opsdash_origin, message.delivery_tag, note = handed
+            self._append_elsewhere(message, message.delivery_tag)
+            note(message)
+            return
         if fetched is None:
             self._append(message, delivery_tag)
             return
@@ -135,10 +157,15 @@ class Fetches:
         if plain:
             self._append(message, delivery_tag)
             return
+        self._append_elsewhere(message, field)
+
+    def _append_elsewhere(self, message: Any, field: str) -> None:
+        """Has kombu write the message down under this field, and for its queue alone."""
+        info, queue = message.delivery_info, message.opsdash_origin.queue
         message.delivery_tag = field
         message.delivery_info = {**info, "exchange": "", "routing_key": queue}  # what kombu writes down
         try:
-            self._append(message, message.delivery_tag)
+            self._append(message, field)
         finally:
             message.delivery_info = info  # what the task sees
 

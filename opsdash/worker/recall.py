@@ -52,6 +52,18 @@ class Recall:
             logger.info("opsdash: prefetched messages: %s", done)
         return len(requests)
 
+    def pass_again(self, matches: celery_private.Predicate) -> None:
+        """Has the gate look once more at what waits in the pool's lines, in the order it came. Event loop only."""
+        consumer, gate = self._consumer, self.gate
+        requests = celery_private.take_waiting_for_a_process(consumer, matches)
+        unwritten = celery_private.take_unwritten(consumer, matches)
+        requests += unwritten
+        requests += self._last_look.take_waiting(matches)
+        gate.uncount(requests)
+        for request in reversed(celery_private.newest_first(gate.channel, requests)):
+            gate.on_task_request(request)
+        celery_private.release_slots(consumer, len(unwritten))
+
     def run_scheduled(self) -> int:
         """Puts back held tasks with an ETA, newest first; what Redis refuses stays. Event loop only.
 

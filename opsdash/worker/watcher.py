@@ -91,7 +91,7 @@ class FlagWatch:
         reconcile_expiries: Suspends and restores the expiry of paused queues. Returns the seconds until it
             must run again.
         release_holds: Releases holds that have ended, by their ids.
-        follow: Reads what else operators have set, with each turn.
+        follow: Reads what else operators have set, with each turn. Returns the seconds until the next one, at most.
 
     Attributes:
         turned_at: When it last came round, by the monotonic clock; failed_at: when the broker last gave it no answer,
@@ -109,7 +109,7 @@ class FlagWatch:
         request_tick: Callable[[], None],
         reconcile_expiries: Callable[[Link], float] = lambda _link: AGAIN_S,
         release_holds: Callable[[Link, Sequence[str]], None] = lambda _link, _ids: None,
-        follow: Callable[[Link], None] = lambda _link: None,
+        follow: Callable[[Link], float] = lambda _link: POLL_S,
     ) -> None:
         self._link = link
         self._gate = gate
@@ -259,7 +259,8 @@ class FlagWatch:
                 self._release_ended()
             if not self._unreachable:
                 try:
-                    self._follow(self._link)
+                    again_s = self._follow(self._link)
+                    self._next_read = min(self._next_read, time.monotonic() + again_s)
                 except LINK_ERRORS:
                     self._broken = True
         # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.

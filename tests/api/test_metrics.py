@@ -293,11 +293,28 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
         assert names_in(query) <= printed, place
 
 
+def test_limits_are_in_the_status_and_have_metrics_while_there_are_some(scrape, api: Client):
+    assert not [name for name, _ in scrape() if "limit" in name]
+    api.run("set_rate_limit", params={"task": "shop.charge", "rate": "10/s"}, confirm="YES")
+    api.run("limit_concurrency", params={"task": "shop.*", "most": 3}, confirm="YES")
+    samples = scrape()
+    assert value(samples, "opsdash_rate_limit_per_second", task="shop.charge") == 10
+    assert value(samples, "opsdash_concurrency_limit", task="shop.*") == 3
+    assert value(samples, "opsdash_concurrency_limit_running", task="shop.*") == 0
+    assert value(samples, "opsdash_concurrency_limit_waiting", task="shop.*") == 0
+    status = api.get("/api/v1/status").json
+    assert [(one["task"], one["rate"]) for one in status["rate_limits"]] == [("shop.charge", "10/s")]
+    assert [(one["hold"]["name"], one["hold"]["most"]) for one in status["concurrency_limits"]] == [("shop.*", 3)]
+    assert status["holds"] == [], "a limit is no hold"
+
+
 def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Client, monkeypatch, console: Console):
     console.unmanaged.look()
     monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     api.run("hold_tasks", params={"task": "shop.charge"}, confirm="YES")
+    api.run("set_rate_limit", params={"task": "shop.charge", "rate": "10/s"}, confirm="YES")
+    api.run("limit_concurrency", params={"task": "shop.*", "most": 3}, confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
     text = api.get("/metrics").text
     printed = set(re.findall(r"^# TYPE (opsdash\w+)", text, re.MULTILINE))

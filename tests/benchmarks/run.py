@@ -23,6 +23,7 @@ BENCHMARKS = {
     "clear": "clearing one queue: opsdash, app.control.purge(), celery purge -f, DEL",
     "preview": "looking before a clear: opsdash's estimate, counting all",
     "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
+    "concurrency-limit": "a task at the gate, and tasks a second: no limit, of other names, not reached, one at once",
     "hold": "a task beside a hold, at the worker's gate; 200,000 held tasks back in their queue: opsdash, one script",
     "retry": "10,000 failed tasks to their queues: opsdash, three commands for each; discarded and restored",
     "find-task": "one task among 1,000,000 waiting: opsdash, LRANGE and a look at each; removing it; a search",

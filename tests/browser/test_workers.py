@@ -215,6 +215,28 @@ def test_a_rate_limit_is_set_shown_and_removed_below_the_workers(
 
 
 @pytest.mark.slow
+def test_a_concurrency_limit_is_set_shown_and_removed_below_the_workers_and_the_strip_names_it(
+    served: Any, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(f"{served.url}?tab=workers")
+    table = page.get_by_role("table", name="Concurrency limits", exact=True)
+    expect(page.get_by_text("No task has a concurrency limit.")).to_be_visible()
+    button(page, "Limit Concurrency").click()
+    page.get_by_label("Name of the task").fill("shop.charge")
+    page.get_by_label("Running at once").fill("3")
+    page.get_by_label("Type YES to confirm").focus()
+    dialog = page.get_by_role("dialog", name="Limit shop.charge to 3 at once")
+    expect(dialog).to_contain_text("At most 3 tasks of shop.charge run at once, in all workers together.")
+    shoot(page, "dialog_concurrency_limit")
+    confirm(page)
+    expect(table).to_contain_text("shop.charge")
+    expect(page.get_by_text("Concurrency limits: shop.charge 3 at once")).to_be_visible()
+    button(page, "Remove shop.charge").click()
+    confirm(page)
+    expect(page.get_by_text("No task has a concurrency limit.")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_the_log_is_pruned_from_where_it_is_read_by_an_admin_only(
     serve_page: Callable[..., Any], visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:

@@ -216,6 +216,19 @@ def rate_scene(console: Console) -> Scene:
     return Scene(opsdash.SetRateLimit(task="shop.order", rate="10/s"), lambda later: rates(later) == ["10/s"])
 
 
+def at_once(console: Console) -> list[int]:
+    return [hold.most for hold in console.services.holds.read().holds if hold.kind == "limit"]
+
+
+def limit_scene(_console: Console) -> Scene:
+    return Scene(opsdash.LimitConcurrency(task="shop.order", most=3), lambda later: at_once(later) == [3])
+
+
+def remove_limit_scene(console: Console) -> Scene:
+    console.services.holds.set("limit", "shop.order", most=3, by="maria", reason="", ttl_s=600)
+    return Scene(opsdash.RemoveConcurrencyLimit(task="shop.order"), lambda later: at_once(later) == [])
+
+
 def remove_rate_scene(console: Console) -> Scene:
     console.run(opsdash.SetRateLimit(task="shop.order", rate="10/s"), actor=MARIA, confirm="YES")
     return Scene(opsdash.RemoveRateLimit(task="shop.order"), lambda later: rates(later) == [])
@@ -335,6 +348,8 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "restart_pool": restart_scene,
     "shutdown_worker": shutdown_scene,
     "set_time_limit": time_limit_scene,
+    "limit_concurrency": limit_scene,
+    "remove_concurrency_limit": remove_limit_scene,
     "set_rate_limit": rate_scene,
     "remove_rate_limit": remove_rate_scene,
     "pause_schedule": pause_schedule_scene,

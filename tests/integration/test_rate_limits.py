@@ -118,12 +118,27 @@ def test_a_worker_without_the_plug_in_is_named_and_a_limit_of_nobody_says_so(
         )
 
 
-@pytest.mark.parametrize("rate", ["", "0/s", "-1/s", "20000/s", "1/d", "fast", "none", "1e9", "nan"])
+@pytest.mark.parametrize("rate", ["", "-1/s", "20000/s", "1/d", "fast", "1e9", "nan"])
 def test_a_rate_that_can_not_be_meant_is_refused(console: Console, rate: str) -> None:
     with fails(Invalid, field="rate") as error:
         run(console, opsdash.SetRateLimit(task="t", rate=rate))
     assert "Nothing was changed." in str(error.value)
     assert RateLimits(console.broker).read() == ()
+
+
+@pytest.mark.parametrize("rate", ["none", "0", " None ", "0/s", "0/m"])
+def test_a_rate_of_none_or_0_removes_the_limit_as_it_does_in_celery(console: Console, rate: str) -> None:
+    act = opsdash.SetRateLimit(task="t", rate=rate)
+    with fails(Refused, field="task") as error:
+        run(console, act)
+    assert "t has no rate limit." in str(error.value)
+    run(console, opsdash.SetRateLimit(task="t", rate="10/s", duration_s=600))
+    assert act.heading() == "Remove the rate limit of t"
+    assert texts(console.preview(act))[0] == "t may start as often as its code allows, not 10/s."
+    removed = run(console, act)
+    assert removed.message == "t has no rate limit."
+    assert isinstance(removed.undo, opsdash.SetRateLimit)
+    assert console.rate_limits() == ()
 
 
 def test_a_limit_is_for_one_name_and_none_for_all_that_match(console: Console) -> None:

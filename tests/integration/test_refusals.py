@@ -37,12 +37,14 @@ from opsdash.operations import (
     EditFailed,
     HoldTasks,
     HoldTenant,
+    LimitConcurrency,
     PauseProcessing,
     PauseSchedule,
     PruneAuditLog,
     QuietWorker,
     ReleaseTasks,
     ReleaseTenant,
+    RemoveConcurrencyLimit,
     RemoveRateLimit,
     RemoveTask,
     ResizePool,
@@ -93,6 +95,8 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "resume_schedule": lambda _: ResumeSchedule(schedule="held"),
     "run_schedule_now": lambda _: RunScheduleNow(schedule="nightly"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
+    "limit_concurrency": lambda _: LimitConcurrency(task="shop.order", most=3),
+    "remove_concurrency_limit": lambda _: RemoveConcurrencyLimit(task="shop.charge"),
     "set_rate_limit": lambda _: SetRateLimit(task="shop.order", rate="10/s"),
     "remove_rate_limit": lambda _: RemoveRateLimit(task="shop.charge"),
 }
@@ -131,6 +135,7 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
         client.lpush(f"opsdash:held:emails:{one.id}:0", message(f"held-{one.kind}"))
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     console.run(SetRateLimit(task="shop.charge", rate="1/s"), actor="maria", confirm="YES")
+    console.run(LimitConcurrency(task="shop.charge", most=3), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)
     for name in ("nightly", "held"):
         client.hset(console.broker.keys.schedules, name, json.dumps({"task": "report", "at": time.time()}))

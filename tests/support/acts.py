@@ -34,6 +34,8 @@ EVERY_OPERATION = (
     opsdash.Autoscale(hostname="celery@a", most=8, least=2),
     opsdash.RestartPool(hostname="celery@a"),
     opsdash.ShutdownWorker(hostname="celery@a"),
+    opsdash.LimitConcurrency(task="shop.order", most=3),
+    opsdash.RemoveConcurrencyLimit(task="shop.order"),
     opsdash.SetRateLimit(task="shop.order", rate="10/s"),
     opsdash.RemoveRateLimit(task="shop.order"),
     opsdash.SetTimeLimit(task="shop.order", hard_s=60),

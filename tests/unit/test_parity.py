@@ -56,6 +56,8 @@ CARDS = {
     "set_time_limit",
     "hold_tasks",
     "hold_tenant",
+    "limit_concurrency",
+    "remove_concurrency_limit",
     "set_rate_limit",
     "remove_rate_limit",
 }

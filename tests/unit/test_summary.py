@@ -17,6 +17,8 @@ from opsdash.model import (
     Disagreement,
     FailureGroup,
     FailureOverview,
+    HeldTasks,
+    Hold,
     ObjectiveStatus,
     OtherWorker,
     PauseInfo,
@@ -241,11 +243,19 @@ def test_failed_tasks_are_counted_and_the_line_says_where_they_are_shown():
 
 def test_rate_limits_that_hold_have_a_line_since_they_make_tasks_wait() -> None:
     limits = [RateLimit(task=f"t{n}", rate="1/m", per_s=1 / 60, until=1.0) for n in range(7)]
-    said = [str(shown) for shown in summarize(CALM, "redis", limits=limits[:1]).shown]
+    said = [str(shown) for shown in summarize(replace(CALM, rate_limits=tuple(limits[:1])), "redis").shown]
     assert "Rate limits: t0 1/m: opsdash rate-limits" in said
-    said = [str(shown) for shown in summarize(CALM, "redis", limits=limits).shown]
+    said = [str(shown) for shown in summarize(replace(CALM, rate_limits=tuple(limits)), "redis").shown]
     assert "Rate limits: t0 1/m, t1 1/m, t2 1/m, t3 1/m, t4 1/m and 2 more: opsdash rate-limits" in said
     assert "Rate limits" not in text(CALM)
+
+
+def test_concurrency_limits_have_a_line_with_what_waits_for_them() -> None:
+    one = HeldTasks(hold=Hold(id="l", kind="limit", name="shop.*", most=3), held=12)
+    limited = replace(CALM, concurrency_limits=(one,))
+    said = "Concurrency limits: shop.* 3 at once, 12 tasks wait: opsdash concurrency-limits"
+    assert said in [str(shown) for shown in summarize(limited, "redis").shown]
+    assert "Concurrency limits" not in text(CALM)
 
 
 def test_objectives_and_queues_that_fall_behind_have_a_line_those_in_trouble_first() -> None:

@@ -31,6 +31,7 @@ from opsdash.services.queues.read import Queues
 from opsdash.services.queues.release_held import DueHolds
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
+from opsdash.services.workers.rate_limits import RateLimits
 from opsdash.services.workers.reports import HELD, MAX_AGE_S, Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 
@@ -58,7 +59,7 @@ class SnapshotReader:
         paces: Paces,
     ) -> None:
         self._discovery, self._paces = discovery, paces
-        self._holds, self._due_holds = Holds(broker), DueHolds(broker)
+        self._holds, self._due_holds, self._rate_limits = Holds(broker), DueHolds(broker), RateLimits(broker)
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
         self._pace, self._shrinking = Pace(), LeakCheck()
@@ -79,9 +80,9 @@ class SnapshotReader:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage, and waits for the database a few tenths of a second at most.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, holds, lengths and unacked), one more while
-        something is paused, two while something is held; five more every 10 s, for the layout, the bindings and the
-        history. The database's half: see `DatabaseReads`.
+        Cost: Redis three round trips (two for workers, one MULTI for flags, holds, limits, lengths and unacked), one
+        more while something is paused, two while something is held, one while a rate is limited; five more every 10 s,
+        for the layout, the bindings and the history. The database's half: see `DatabaseReads`.
         """
         with self._lock:
             redis_error, silent = "", False
@@ -119,8 +120,9 @@ class SnapshotReader:
             pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
             self._holds.ask(pipe)
+            self._rate_limits.ask(pipe)
             bounded_reads.ask_field(pipe, self._broker.keys.notify, FIELD, LARGE_FIGURES)
-            *replies, oldest, old, unacked, holds, figures = pipe.execute(raise_on_error=False)
+            *replies, oldest, old, unacked, holds, rates, figures = pipe.execute(raise_on_error=False)
             unacked = bounded_reads.typed(unacked, None)
         if unacked is None:
             unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is not a hash",)))
@@ -140,6 +142,8 @@ class SnapshotReader:
             self._approvals.look(),
         )
         held = self._holds.look(workers, others, held_now)
+        with self._broker.reading():
+            limits = self._rate_limits.answer(rates, held.now_s, workers)
         self._due_holds.settle(one.hold for one in held.holds if one.hold.is_over(held.now_s))
         unread += (*not_trash, *not_read, *held.unread)
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
@@ -167,7 +171,9 @@ class SnapshotReader:
             "unacked_oldest_s": _age_of(oldest),
             "trash": trash,
             "approvals": waiting,
-            "holds": held.holds,
+            "holds": tuple(one for one in held.holds if one.hold.kind != "limit"),
+            "concurrency_limits": tuple(one for one in held.holds if one.hold.kind == "limit"),
+            "rate_limits": limits,
             "redis_ms": redis_ms,
             "notifications": figures_of(self._audit.signer, bounded_reads.field_of(figures)),
             "unread": tuple(unread),

@@ -12,6 +12,9 @@ from opsdash.model.hold import EXPIRY, LONGEST_HOLD, MOST_HOLDS
 from opsdash.services.broker import bounded_reads
 from opsdash.services.pause.ended import Ended
 
+OPERATIONS = {"task": "release_tasks", "tenant": "release_tenant", "limit": "remove_concurrency_limit"}
+"""Kind of a hold → what ends it before its time."""
+
 
 class HoldExpiry(Ended):
     """Writes down what workers or consoles have released when its time was over."""
@@ -27,21 +30,24 @@ class HoldExpiry(Ended):
     def _write(self, name: str, text: str) -> bool:
         told = untrusted.mapping(untrusted.parsed(text, LONGEST_HOLD))
         hold, _, ended = name.partition(":")
-        kind = "tenant" if told.get("kind") == "tenant" else "task"
+        kind = str(told.get("kind"))
+        kind = kind if kind in OPERATIONS else "task"
         what = untrusted.words(told.get("name"), LONGEST_HOLD)
         queue, by = untrusted.words(told.get("queue"), LONGEST_HOLD), untrusted.words(told.get("by"))
         at, ended_at = untrusted.moment(told.get("at")), untrusted.moment(ended) or datetime.now(UTC)
+        params = {"tenant" if kind == "tenant" else "task": what} | ({"queue": queue or None} if kind == "task" else {})
         which = f"of tenant {what}" if kind == "tenant" else what + (f" of queue {queue}" if queue else "")
+        held = f"concurrency limit of {what}" if kind == "limit" else f"hold of tasks {which}"
         return self.audit.note(
             user=EXPIRY,
-            operation=f"release_{kind}" + ("s" if kind == "task" else ""),
+            operation=OPERATIONS[kind],
             status=Status.SUCCESS,
             timestamp=ended_at,
             # The same for every console that sees it, and another one's on another broker.
             request_id=uuid5(NAMESPACE_URL, f"opsdash:hold-end:{name}:{at or ''}:{self.audit.here()}"),
             details={
-                "message": f"The hold of tasks {which} by {by or 'somebody'} expired. They are the next to run.",
-                "params": {kind: what, "queue": queue or None} if kind == "task" else {kind: what},
+                "message": f"The {held} by {by or 'somebody'} expired. Its tasks are the next to run.",
+                "params": params,
                 "surface": "system",
                 "hold": hold,
                 "held_since": at.isoformat() if at else "",

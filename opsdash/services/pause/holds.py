@@ -53,7 +53,16 @@ class Holds:
     broker: Broker
 
     def set(
-        self, kind: Kind, name: str, queue: str = "", *, key: str = "", by: str, reason: str, ttl_s: int | None
+        self,
+        kind: Kind,
+        name: str,
+        queue: str = "",
+        *,
+        key: str = "",
+        most: int = 0,
+        by: str,
+        reason: str,
+        ttl_s: int | None,
     ) -> Hold:
         """Begins a hold, or changes the one there is: its end, its reason. Cost: one round trip.
 
@@ -70,6 +79,7 @@ class Holds:
             name=name,
             queue=queue,
             key=key,
+            most=most,
             by=by,
             reason=reason,
             at=now,
@@ -80,7 +90,8 @@ class Holds:
         if answer == "releasing":
             raise Refused(f"The hold of {hold} is being released just now.", hint="Try again when that is done.")
         if answer == "many":
-            raise Refused(f"There are {MOST_HOLDS} holds already.", hint="opsdash holds lists them.")
+            hint = "Concurrency limits count: opsdash holds and opsdash concurrency-limits list them."
+            raise Refused(f"There are {MOST_HOLDS} holds already.", hint=hint)
         return hold
 
     def read(self) -> HoldsRead:
@@ -174,7 +185,11 @@ def applies(worker: WorkerStats, hold: Hold) -> bool:
 
 def can_not(workers: Iterable[WorkerStats], hold: Hold) -> list[WorkerStats]:
     """Workers that would run what is to be held: an older plug-in, or one that Redis refuses it."""
-    return [worker for worker in workers if applies(worker, hold) and worker.holding != "ready"]
+    return [worker for worker in workers if applies(worker, hold) and not _able(worker, hold)]
+
+
+def _able(worker: WorkerStats, hold: Hold) -> bool:
+    return worker.holding == "ready" and (hold.kind != "limit" or worker.limited is not None)
 
 
 def free(others: Iterable[OtherWorker], hold: Hold) -> list[OtherWorker]:
@@ -198,9 +213,14 @@ def _held(
         held=sum(by_queue.values()),
         by_queue={queue: number for queue, number in by_queue.items() if number},
         oldest_at=untrusted.instant(min(oldest)) if oldest else None,
-        workers=sum(hold.id in worker.holds_applied and worker.holding == "ready" for worker in meant),
+        workers=sum(hold.id in worker.holds_applied and _able(worker, hold) for worker in meant),
         of=len(meant),
         without=tuple(
             [worker.hostname for worker in can_not(meant, hold)] + [other.hostname for other in free(others, hold)]
         ),
+        shares={
+            worker.hostname: used
+            for worker in workers
+            if worker.reports and worker.limited and (used := worker.limited.get(hold.id, 0))
+        },
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from opsdash import lua
 from opsdash.errors import Invalid, Refused
-from opsdash.model import Line, OtherWorker, RateLimit, untrusted
+from opsdash.model import Line, OtherWorker, RateLimit, WorkerStats, untrusted
 from opsdash.model.rate_limit import LEAST_PER_S, LONGEST_ENTRY, MOST_LIMITS, MOST_PER_S, from_entry
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -83,13 +83,26 @@ class RateLimits:
 
     def read(self) -> tuple[RateLimit, ...]:
         """Those that hold now, by task, with what each worker makes of them. Cost: two round trips; five with one."""
-        keys, client = self.broker.keys, self.broker.client
-        with self.broker.reading():
-            found: Any = client.eval(_READ, 1, keys.rate_limits, LONGEST_ENTRY, MOST_LIMITS)
-        now = self._now()
-        entries = (from_entry(task, text) for task, text in sorted(zip(found[::2], found[1::2], strict=True)))
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            self.ask(pipe)
+            (found,) = pipe.execute()
+        return self.answer(found, self._now())
+
+    def ask(self, pipe: Any) -> None:
+        """Has them read on a pipeline that also reads other things; `answer` takes the reply."""
+        pipe.eval(_READ, 1, self.broker.keys.rate_limits, LONGEST_ENTRY, MOST_LIMITS)
+
+    def answer(self, reply: Any, now: float, workers: Iterable[WorkerStats] | None = None) -> tuple[RateLimit, ...]:
+        """The reply to `ask`. Cost: one round trip while there is a limit.
+
+        Args:
+            now: Redis's time. ``workers``: as they were read already; None: they are read, with two round trips more.
+        """
+        if isinstance(reply, Exception):
+            raise reply
+        entries = (from_entry(task, text) for task, text in sorted(zip(reply[::2], reply[1::2], strict=True)))
         limits = [limit for limit in entries if limit is not None and limit.until > now]
-        told = self._told() if limits else {}
+        told = self._told(workers) if limits else {}
         return tuple(
             replace(
                 limit,
@@ -107,9 +120,10 @@ class RateLimits:
             seconds, micros = self.broker.client.time()
         return float(seconds + micros / 1e6)
 
-    def _told(self) -> dict[str, Mapping[str, Any] | None]:
+    def _told(self, known: Iterable[WorkerStats] | None = None) -> dict[str, Mapping[str, Any] | None]:
         """Hostname → task → tasks a second, as workers that live report; None: this one follows no limits."""
-        workers = [worker for worker in Workers(self.broker).read() if worker.reports]
+        known = Workers(self.broker).read() if known is None else known
+        workers = [worker for worker in known if worker.reports]
         keys = [self.broker.keys.worker(worker.record) for worker in workers]
         with self.broker.reading():
             reports = bounded_reads.fields(self.broker.client, keys, [REPORTED])
@@ -125,8 +139,6 @@ def rate_of(text: str) -> float:
     Raises:
         Invalid: It is none, or one that can't be meant.
     """
-    if text.strip().lower() == "none":
-        raise Invalid("expected a rate.", hint="To end a limit: Remove Rate Limit.", field="rate")
     try:
         per_s = parse_rate(text)
     except ValueError as error:
@@ -134,6 +146,11 @@ def rate_of(text: str) -> float:
     if not LEAST_PER_S * 0.999 <= per_s <= MOST_PER_S:
         raise Invalid(f"expected from 1/h to {MOST_PER_S:,.0f}/s, got {text}.", field="rate")
     return per_s
+
+
+def is_none(rate: str) -> bool:
+    """The rate means no limit: ``none`` and ``0``, as in Celery, with a unit or without."""
+    return rate.strip().lower().partition("/")[0].strip() in ("none", "0")
 
 
 def written(rate: str) -> str:

@@ -84,6 +84,7 @@ FIELDS = (
     "time_in_queue",
     "holding",
     "holds",
+    "limited",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
@@ -290,6 +291,7 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
         build=report("build", _words) or "",
         holding=report("holding", _words) or "",
         holds_applied=report("holds", _names) or (),
+        limited=report("limited", _counts),
     )
     return replace(stats, unread=tuple(report.unread)) if report.unread else stats
 

@@ -26,14 +26,17 @@ from opsdash.worker.celery_private.rate_limits import one_timer_per_bucket as on
 from opsdash.worker.celery_private.rate_limits import waits_for_rate as waits_for_rate
 from opsdash.worker.celery_private.reserved_requests import Predicate as Predicate
 from opsdash.worker.celery_private.reserved_requests import forget as forget
+from opsdash.worker.celery_private.reserved_requests import is_reserved as is_reserved
 from opsdash.worker.celery_private.reserved_requests import newest_first as newest_first
 from opsdash.worker.celery_private.reserved_requests import release_slots as release_slots
+from opsdash.worker.celery_private.reserved_requests import reserved as reserved
 from opsdash.worker.celery_private.reserved_requests import scheduled as scheduled
 from opsdash.worker.celery_private.reserved_requests import take_rate_limited as take_rate_limited
 from opsdash.worker.celery_private.reserved_requests import take_unwritten as take_unwritten
 from opsdash.worker.celery_private.reserved_requests import take_waiting_for_a_process as take_waiting_for_a_process
 from opsdash.worker.celery_private.reserved_requests import unschedule as unschedule
 from opsdash.worker.celery_private.reserved_requests import unstarted as unstarted
+from opsdash.worker.celery_private.reserved_requests import watch_end as watch_end
 from opsdash.worker.celery_private.started import watch_starts as watch_starts
 from opsdash.worker.celery_private.workload import accounted as accounted
 from opsdash.worker.celery_private.workload import active as active

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 from celery.worker import state as worker_state
 
 Predicate = Callable[[Any], Any]
+ENDS = ("on_success", "on_failure", "on_timeout")
+"""What a pool calls when a task has ended."""
+ON_END = "opsdash_on_end"
 
 
 def forget(channel: Any, request: Any) -> None:
@@ -68,6 +72,42 @@ def unstarted(matches: Predicate) -> list[Any]:
     """Requests that were handed to the pool, and that are not known to have begun."""
     begun = set(worker_state.active_requests)
     return [request for request in tuple(worker_state.reserved_requests) if request not in begun and matches(request)]
+
+
+def reserved() -> list[Any]:
+    """Requests that were handed to the pool, those that run included."""
+    return list(worker_state.reserved_requests)
+
+
+def is_reserved(request: Any) -> bool:
+    """It was handed to the pool, and has not ended or gone back."""
+    return request in worker_state.reserved_requests
+
+
+def watch_end(request: Any, on_end: Callable[[Any], None]) -> None:
+    """Has ``on_end`` called when a request ends, in whatever thread. Of one whose process is lost it may not be.
+
+    Celery makes a class of requests for each task: it is changed once.
+    """
+    setattr(request, ON_END, on_end)
+    kind = type(request)
+    if ON_END not in vars(kind):
+        for name in ENDS:
+            setattr(kind, name, _then(getattr(kind, name)))
+        setattr(kind, ON_END, None)
+
+
+def _then(ends: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(ends)
+    def called(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return ends(self, *args, **options)
+        finally:
+            on_end = getattr(self, ON_END)
+            if on_end is not None and not is_reserved(self):
+                on_end(self)
+
+    return called
 
 
 def take_rate_limited(consumer: Any, matches: Predicate) -> list[Any]:

@@ -172,3 +172,13 @@ def test_a_worker_that_can_not_read_the_holds_runs_everything_and_says_so() -> N
     with gate.lock:
         gate.set(PauseState(epoch=1, rules=rules))
     assert (gate.closed, gate.holding(), gate.health()) == (False, "ValueError: no right", "ready")
+
+
+def test_a_concurrency_limit_holds_nothing_by_itself_and_closes_no_gate() -> None:
+    limit = Hold(id="l", kind="limit", name="shop.*", most=3)
+    rules = HoldRules((limit, a_hold("x")))
+    assert rules.of(a_request("shop.mail"), "celery") == ()
+    assert (rules.limits, rules.strict, rules.ids) == ((limit,), True, ["l", a_hold("x").id])
+    alone = PauseState(rules=HoldRules((limit,)))
+    assert (alone.closed, alone.rules.strict, bool(alone.rules)) == (False, False, True)
+    assert HoldRules((limit,)) != HoldRules((Hold(id="l", kind="limit", name="shop.*", most=4),))
