@@ -143,6 +143,7 @@ def test_what_takes_something_away_is_declared_as_dangerous():
         "clear_held",
         "clear_queue",
         "clear_tasks",
+        "clear_tenant",
         "delete_trash",
         "discard_failed",
         "edit_failed",
