@@ -232,7 +232,7 @@ def test_the_history_is_a_frame_with_a_row_per_time_and_queue(ops: Console, monk
 
         eventually(recorded, what="a point is recorded")
     frame = ops.history.to_frame(10)
-    assert list(frame.columns) == ["at", "step_s", "queue", "waiting", "started_per_s", "oldest_s", "paused"]
+    assert list(frame.columns) == ["at", "step_s", "queue", "waiting", "started_per_s", "oldest_s", "paused", "held"]
     assert frame["at"].is_monotonic_increasing
     paused = frame.pivot(index="at", columns="queue", values="paused")
     assert paused["celery"].tolist() == [False, False, True]
