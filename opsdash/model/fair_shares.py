@@ -1,4 +1,4 @@
-"""How a fleet's workers share a number of slots. Standard library only: workers load this file."""
+"""How workers share a number of slots. Standard library only: workers load this file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def fair_shares(most: int, needs: Mapping[str, int], turn: int = 0) -> dict[str,
 
     Args:
         needs: Worker → how many slots it could use now.
-        turn: Where there are fewer slots than workers that need one, those get them by turns: another number, others.
+        turn: Where there are fewer slots than workers that need one, another number is for other workers.
     """
     wanting = sorted((name for name, need in needs.items() if need > 0), key=lambda name: (needs[name], name))
     shares = dict.fromkeys(needs, 0)

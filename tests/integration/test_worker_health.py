@@ -23,7 +23,7 @@ FIELDS = {
     "unacked", "remote_control", "prefetch", "running_arguments", "disable_prefetch", "clients", "layout",
     "exchanges", "expires_ms", "draining", "build", "running_workflow", "running_tenants",
     "time_in_queue", "rate_limits",
-    "holding", "holds",
+    "holding", "holds", "limited",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fakeredis
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -67,6 +67,26 @@ class Fleet(RuleBasedStateMachine):
     def a_worker_is_killed(self, data: st.DataObject) -> None:
         del self.workers[data.draw(st.sampled_from(sorted(self.workers)))]
 
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def a_worker_is_cut_off(self, data: st.DataObject) -> None:
+        """Its lease ends, for itself no later than for others, who take its slots."""
+        cut_off = data.draw(st.sampled_from(sorted(self.workers)))
+        slots = self.workers[cut_off]
+        while slots.used:
+            slots.give()
+        for _ in range(LEASE_S + 1):
+            self.now += 1
+            for name, other in self.workers.items():
+                if name != cut_off:
+                    self.renew(name, waiting=True)
+                    while other.take():
+                        pass
+            if slots.take():
+                self.never_more_than_there_are()
+                slots.give()
+        assert not slots.take()
+
     @rule(seconds=st.floats(0.1, LEASE_S - 1))
     def time_passes(self, seconds: float) -> None:
         """Each worker renews in time; who does not is as good as dead."""
@@ -103,5 +123,7 @@ class Fleet(RuleBasedStateMachine):
         assert sum(one.used for one in self.workers.values()) <= self.most
 
 
-Fleet.TestCase.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
+Fleet.TestCase.settings = settings(
+    max_examples=8, stateful_step_count=12, deadline=None, phases=(Phase.explicit, Phase.generate)
+)  # a whole run of the script in Python is too slow to make a failing one smaller
 TestFleet = Fleet.TestCase
