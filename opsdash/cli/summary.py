@@ -230,7 +230,7 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
         )
     if draining := sum(worker.draining for worker in counted):
         takes = "takes no tasks: it is" if draining == 1 else "take no tasks: they are"
-        yield f"{count(draining, 'worker')} {takes} about to be stopped (opsdash.worker.drain)."
+        yield f"{count(draining, 'worker')} {takes} about to be stopped."
     if text := describe_builds(snapshot.workers):
         yield text
     whole = verdict(snapshot)
