@@ -205,8 +205,7 @@ export function render({model, view}) {
       table.classList.remove('measured')
       return all
     }
-    gone = new Set()
-    style.textContent = ''
+    ;[gone, style.textContent] = [new Set(), '']
     let [need, ...widths] = measure(false)
     if (room < 560 && need > room) [need, ...widths] = measure(true)
     for (const [, i] of going.sort(([p, i], [q, j]) => q - p || j - i)) {
@@ -215,6 +214,7 @@ export function render({model, view}) {
       gone.add(model.columns[i].field)
       hide(i)
     }
+    wrap.classList.toggle('tight', need > room) // words are broken where nothing else can give way
     draw()
   }
   const rebuild = () => { for (const [key, tr] of live) drop(key, tr); heads(); draw(); fit() }
