@@ -217,7 +217,7 @@ def test_an_act_on_another_broker_is_not_this_ones_last_operation():
 
 def test_workers_that_are_drained_are_told():
     output = text(replace(CALM, workers=(worker("w1", draining=True), worker("w2"))))
-    assert "1 worker takes no tasks: it is about to be stopped (opsdash.worker.drain)." in output
+    assert "1 worker takes no tasks: it is about to be stopped." in output
 
 
 def test_failed_tasks_are_counted_and_the_line_says_where_they_are_shown():
