@@ -18,6 +18,7 @@ from opsdash.api.openapi import V1, Document
 from opsdash.api.operations import Run
 from opsdash.api.peers import Peers
 from opsdash.api.reads import LOOKS, Audit, Look, OneTask, OneWorker, OneWorkflow, Operations, Tasks, View
+from opsdash.api.runs import Runs
 from opsdash.api.schedules import Schedules
 from opsdash.api.tenants import Tenants
 from opsdash.capacity import Capacity
@@ -42,6 +43,7 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
         (rf"{V1}/workflows/([^/]+)", OneWorkflow, own),
         (f"{V1}/failures", Failures, own),
         (rf"{V1}/failures/([^/]+)", OneFailure, own),
+        (f"{V1}/runs", Runs, own),
         (f"{V1}/peers", Peers, own),
         (f"{V1}/audit", Audit, own),
         (f"{V1}/operations", Operations, own),

@@ -17,6 +17,7 @@ from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.peers import PeersRead
 from opsdash.api.problems import CONTENT_TYPE, Problem
 from opsdash.api.requests import AuditQuery, FailuresQuery, NoQuery, RunQuery, TasksQuery, request_of
+from opsdash.api.runs import RunsRead
 from opsdash.api.schedules import SchedulesRead
 from opsdash.api.schemas import (
     AuditRead,
@@ -47,6 +48,7 @@ READS: tuple[tuple[str, type, type, str], ...] = (
     ("tenants", TenantsRead, NoQuery, "Tasks of each tenant: waiting, running, failed and held; estimates say so."),
     ("tasks", TaskPage, TasksQuery, "Tasks by name and argument text: running, fetched and waiting, in pages."),
     ("failures", FailuresRead, FailuresQuery, "Failed tasks by task and error, with the tasks of one group in pages."),
+    ("runs", RunsRead, NoQuery, "Runs of runbooks: the state of each, and how one that was left behind is continued."),
     ("peers", PeersRead, NoQuery, "Other deployments, as their own consoles say."),
     ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
     ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),

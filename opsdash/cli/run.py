@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opsdash.runs.state import RunState
     from opsdash.services.console import Console
 
-VALUES = ("queue", "for", "reason", "note", "file", "link")
+VALUES = ("queue", "for", "drain", "reason", "note", "file", "link")
 ALL = "all"
 """What --status means without an id."""
 
@@ -48,6 +48,7 @@ class _Asked:
 @click.argument("words", nargs=-1, metavar="[-- COMMAND...]", type=click.UNPROCESSED)
 @click.option("--queue", help="The queue that the runbook is about; default: all.")
 @click.option("--for", "for_", metavar="DURATION", help="How long its pause lasts if nobody ends it, e.g. 30m.")
+@click.option("--drain", metavar="BUILD", help="Instead of a pause: drain the workers of this build, e.g. the old one.")
 @click.option("--reason", help="The reason; the audit log keeps it with each step.")
 @click.option("--note", help="A note for the audit log, of a runbook that has one.")
 @click.option("--file", help="Where a snapshot is written; default: a new file here.")
@@ -87,8 +88,8 @@ def run(
     Its steps are operations, each with its audit entry; it is previewed as a whole and confirmed once. What is
     interrupted is continued or rolled back by its id.
 
-    NAME: The runbook: deploy -- COMMAND pauses, waits until nothing runs, runs the command and resumes; incident
-    pauses, writes everything there is to see into a file, and notes what is known.
+    NAME: The runbook: deploy -- COMMAND pauses (or drains one build), waits until nothing runs, runs the command and
+    resumes; incident pauses, writes everything there is to see into a file, and notes what is known.
     """
     if continued is not None and name is not None:
         words, name = (name, *words), None  # behind --

@@ -1,7 +1,8 @@
 """``opsdash demo``: a whole deployment on one machine, for looking at and playing with.
 
-A broker, two Celery workers with the plug-in, a producer of sample tasks, a migrated database with sample tenants, and
-the page: `opsdash.demo.launch.run` starts it. The workers import this package, so nothing heavy is imported here.
+A broker, two Celery workers with the plug-in, beat, a producer of sample tasks, a migrated database with sample
+tenants, and the page: `opsdash.demo.launch.run` starts it. The workers import this package, so nothing heavy is
+imported here.
 """
 
 QUEUES = ("celery", "emails")

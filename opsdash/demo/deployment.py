@@ -120,7 +120,12 @@ class Deployment:
             command=lambda: _python("opsdash.demo.producer"),
             ready=lambda child: f"feeds {' and '.join(QUEUES)}" if "producing" in child.log_text() else None,
         )
-        return [*([] if self.external else [own_broker]), *map(self._worker, WORKERS), page, producer]
+        beat = Part(
+            name="beat",
+            command=self._beat_command,
+            ready=lambda child: "sends on schedule" if "beat: Starting" in child.log_text() else None,
+        )
+        return [*([] if self.external else [own_broker]), *map(self._worker, WORKERS), page, producer, beat]
 
     def _worker(self, name: str) -> Part:
         pool, concurrency = WORKERS[name]
@@ -137,6 +142,11 @@ class Deployment:
             command=lambda: _python("celery", *command, "--queues", ",".join(QUEUES), *options),
             ready=ready,
         )
+
+    def _beat_command(self) -> list[str]:
+        file = str(self.folder.path / "celerybeat-schedule")
+        options = ["--schedule", file, "--pidfile", "", "--loglevel", "INFO"]
+        return _python("celery", "-A", APP, "beat", "--scheduler", "opsdash.beat:Scheduler", *options)
 
     def _page_command(self) -> list[str]:
         """Two demos that start together both find 5006 free; the slower page ends, and gets another port."""

@@ -13,6 +13,7 @@ from kombu.entity import Queue
 
 import opsdash.worker
 from opsdash.demo import MENDED, QUEUES
+from opsdash.demo.schedule import SCHEDULE
 
 PREFIX = os.environ.get("OPSDASH_DEMO_PREFIX")
 """Of every key on a broker that is not the demo's own, so that nothing of its owner's is touched."""
@@ -32,6 +33,8 @@ app.conf.update(
     },
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
+    beat_schedule=SCHEDULE,
+    result_expires=None,  # there are no results: beat's own entry that cleans them up is not needed
 )
 opsdash.worker.install(app)
 

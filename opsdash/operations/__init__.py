@@ -12,6 +12,7 @@ from opsdash.operations.clear_tenant import ClearTenant
 from opsdash.operations.delete_trash import DeleteTrash
 from opsdash.operations.discard_failed import DiscardFailed
 from opsdash.operations.dismiss_worker import DismissWorker
+from opsdash.operations.drain_build import DrainBuild
 from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.hold_tasks import HoldTasks
 from opsdash.operations.hold_tenant import HoldTenant
@@ -37,6 +38,7 @@ from opsdash.operations.set_rate_limit import SetRateLimit
 from opsdash.operations.set_time_limit import SetTimeLimit
 from opsdash.operations.shutdown_worker import ShutdownWorker
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
+from opsdash.operations.wake_build import WakeBuild
 from opsdash.operations.wake_worker import WakeWorker
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "DeleteTrash",
     "DiscardFailed",
     "DismissWorker",
+    "DrainBuild",
     "EditFailed",
     "HoldTasks",
     "HoldTenant",
@@ -76,6 +79,7 @@ __all__ = [
     "SetTimeLimit",
     "ShutdownWorker",
     "SyncTenantConfigs",
+    "WakeBuild",
     "WakeWorker",
 ]
 

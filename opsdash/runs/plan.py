@@ -19,7 +19,7 @@ from opsdash.services.authorization import lacks_role
 from opsdash.services.console import Console
 from opsdash.text import format_duration
 
-TAKEN_BACK_BY = {"pause_processing": "resume_processing"}
+TAKEN_BACK_BY = {"pause_processing": "resume_processing", "drain_build": "wake_build"}
 """Operations that a run can take back only if nobody else must approve what does it."""
 
 
@@ -105,16 +105,18 @@ def planned(
 
 
 def _state(step: Step, values: Mapping[str, str], wait_s: int | None) -> StepState:
-    left_out = bool(step.only_with) and step.only_with not in values
+    lacking = bool(step.only_with) and step.only_with not in values
+    other = bool(step.only_without) and step.only_without in values
     return StepState(
         name=step.name,
         kind=step.kind,
         does=step.does if step.kind in {"operation", "wait_for"} else filled(step.does, values) or "",
         timeout_s=step.timeout_s if wait_s is None else wait_s,
         take_back=step.take_back,
+        take_back_if_failed=step.take_back_if_failed,
         go_on=step.go_on,
-        status=StepStatus.LEFT_OUT if left_out else StepStatus.PENDING,
-        message=f"No {step.only_with} was given." if left_out else "",
+        status=StepStatus.LEFT_OUT if lacking or other else StepStatus.PENDING,
+        message=f"No {step.only_with} was given." if lacking else f"{step.only_without} was given." if other else "",
     )
 
 
@@ -160,7 +162,8 @@ def check(plan: Plan, console: Console, actor: Actor) -> None:
             continue
         if lacking := lacks_role(made, actor):
             raise lacking
-        for name in (made.name, TAKEN_BACK_BY.get(made.name, "") if step.take_back else ""):
+        back = step.take_back or step.take_back_if_failed
+        for name in (made.name, TAKEN_BACK_BY.get(made.name, "") if back else ""):
             if name in approval:
                 raise Refused(
                     f"Step {step.name}: {name} needs a different operator's YES, and a run can't wait for it."
@@ -173,14 +176,15 @@ def previews(plan: Plan, console: Console) -> list[StepPreview]:
     Raises:
         Refused: A step would be refused. Unavailable: Redis or the database does not answer.
     """
-    found, back = [], []
+    found, back, if_failed = [], [], []
     command = plan.run.command_step
     ended = command is not None and bool(command.exit_code)  # then only the taking back is left
     for step in plan.run.steps:
         made = plan.operations.get(step.name)
         standing = made.standing(console.services) if made is not None and step.status is StepStatus.PENDING else ""
-        if step.take_back and not standing and step.status not in OVER - {StepStatus.DONE}:
-            back.append(step.name)
+        if not standing and step.status not in OVER - {StepStatus.DONE}:
+            back += [step.name] if step.take_back else []
+            if_failed += [step.name] if step.take_back_if_failed and not step.take_back else []
         if ended or step.status in {StepStatus.DONE, StepStatus.TAKEN_BACK}:
             continue
         if step.status in {StepStatus.LEFT_OUT, StepStatus.SKIPPED}:
@@ -192,9 +196,11 @@ def previews(plan: Plan, console: Console) -> list[StepPreview]:
         else:
             shown = Preview(title=_title(step), lines=tuple(_lines(step, plan)))
         found.append(StepPreview(name=step.name, preview=shown))
-    if back:
-        text = f"At the end, however it ends, this is taken back: {', '.join(reversed(back))}."
-        found.append(StepPreview(name="end", preview=Preview(title="Take back", lines=(Line("will", text),))))
+    texts = [f"At the end, however it ends, this is taken back: {', '.join(reversed(back))}."] if back else []
+    texts += [f"If it fails, this is taken back: {', '.join(reversed(if_failed))}."] if if_failed else []
+    if texts:
+        lines = tuple(Line("will", text) for text in texts)
+        found.append(StepPreview(name="end", preview=Preview(title="Take back", lines=lines)))
     return found
 
 

@@ -39,7 +39,16 @@ _TOML = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 """Texts and comments of a TOML file as a whole, and the marks between its keys."""
-_OPTIONAL = {"name": str, "params": dict, "take_back": bool, "go_on": bool, "only_with": str, "timeout": str}
+_OPTIONAL = {
+    "name": str,
+    "params": dict,
+    "take_back": bool,
+    "take_back_if_failed": bool,
+    "go_on": bool,
+    "only_with": str,
+    "only_without": str,
+    "timeout": str,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +63,9 @@ class Step:
             out where none is; within a text ``{name}`` is replaced.
         command: Words that are run without a shell; empty: those behind ``--``.
         timeout_s: How long is waited at most.
-        take_back: It is taken back at the end, however the run ends.
+        take_back: It is taken back at the end, however the run ends. ``take_back_if_failed``: only if the run fails.
         go_on: The run goes on when it fails.
-        only_with: It is left out unless a value of this name was given.
+        only_with: It is left out unless a value of this name was given. ``only_without``: if one was given.
     """
 
     name: str
@@ -66,8 +75,10 @@ class Step:
     command: tuple[str, ...] = ()
     timeout_s: int = DEFAULT_WAIT_S
     take_back: bool = False
+    take_back_if_failed: bool = False
     go_on: bool = False
     only_with: str = ""
+    only_without: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +97,7 @@ class Runbook:
     @property
     def values(self) -> frozenset[str]:
         """Names of the values that may be given for a run."""
-        named = {step.only_with for step in self.steps} - {""}
+        named = {name for step in self.steps for name in (step.only_with, step.only_without)} - {""}
         texts = [text for step in self.steps for text in (step.does, *step.params.values()) if isinstance(text, str)]
         return frozenset(named.union(*(_VALUE.findall(text) for text in texts)) - {""})
 
@@ -186,12 +197,13 @@ def _step(table: dict[str, Any], before: list[Step], where: str) -> Step:
             raise _wrong(where, f"there is no {key[:80]!r}; expected some of {', '.join((kind, *_OPTIONAL))}")
         if type(table[key]) is not _OPTIONAL[key]:
             raise _wrong(where, f"expected {key} to be {_KIND_WORDS[_OPTIONAL[key]]}")
-    allowed = {"operation": {"params", "take_back"}, "wait_for": {"timeout"}}.get(kind, set())
-    if misplaced := (table.keys() & {"params", "take_back", "timeout"}) - allowed:
+    backs = {"take_back", "take_back_if_failed"}
+    allowed = {"operation": {"params", *backs}, "wait_for": {"timeout"}}.get(kind, set())
+    if misplaced := (table.keys() & {"params", *backs, "timeout"}) - allowed:
         raise _wrong(where, f"{', '.join(sorted(misplaced))}: not of a step with {kind}")
-    only_with = table.get("only_with", "")
-    if only_with and not _VALUE.fullmatch(f"{{{only_with}}}"):
-        raise _wrong(where, "expected only_with to be the name of a value, such as note")
+    for key in ("only_with", "only_without"):
+        if key in table and not _VALUE.fullmatch(f"{{{table[key]}}}"):
+            raise _wrong(where, f"expected {key} to be the name of a value, such as note")
     command = _command(table[kind], where) if kind == "command" else ()
     does = "" if kind == "command" else _text(table[kind], kind, where)
     params = table.get("params", {})
@@ -209,8 +221,10 @@ def _step(table: dict[str, Any], before: list[Step], where: str) -> Step:
         command=command,
         timeout_s=_timeout(table.get("timeout"), where),
         take_back=table.get("take_back", False),
+        take_back_if_failed=table.get("take_back_if_failed", False),
         go_on=table.get("go_on", False),
-        only_with=only_with,
+        only_with=table.get("only_with", ""),
+        only_without=table.get("only_without", ""),
     )
 
 

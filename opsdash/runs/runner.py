@@ -104,7 +104,7 @@ class Runner:
                 code, message, broken = 1, f"Broken off: {type(error).__name__}", error
             if code:
                 self._say(message)
-            left, told = self._take_back(everything=False)
+            left, told = self._take_back(failed=code != 0)
             lacks = "" if code else self._lacking()
             if lacks:
                 self._say(lacks)
@@ -296,10 +296,10 @@ class Runner:
         self._say(message)
         self._end(step.name, StepStatus.DONE, message)
 
-    def _take_back(self, *, everything: bool) -> tuple[bool, list[str]]:
+    def _take_back(self, *, failed: bool = True, everything: bool = False) -> tuple[bool, list[str]]:
         """Takes back what is to be; whether something is left, and what was done, in sentences."""
         left, told = False, []
-        for step in to_take_back(self._run, everything=everything):
+        for step in to_take_back(self._run, failed=failed, everything=everything):
             try:
                 message, done = self._taken_back(step)
             except TakenOverError:

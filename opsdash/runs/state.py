@@ -75,6 +75,7 @@ class StepState:
     params: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     timeout_s: int = 0
     take_back: bool = False
+    take_back_if_failed: bool = False
     go_on: bool = False
     status: StepStatus = StepStatus.PENDING
     attempt: int = 0
@@ -146,14 +147,18 @@ def next_step(run: RunState) -> StepState | None:
     return None
 
 
-def to_take_back(run: RunState, *, everything: bool = False) -> tuple[StepState, ...]:
-    """Operations to take back, the last first: those that are so declared, or all that may have changed something."""
+def to_take_back(run: RunState, *, failed: bool = True, everything: bool = False) -> tuple[StepState, ...]:
+    """Operations to take back, the last first: those that are so declared, or all that may have changed something.
+
+    Args:
+        failed: The run has failed, or may; then also what is taken back for that alone.
+    """
     return tuple(
         step
         for step in reversed(run.steps)
         if step.kind == "operation"
         and step.status in {StepStatus.DONE, StepStatus.BEGUN, StepStatus.FAILED}
-        and (step.take_back or everything)
+        and (step.take_back or everything or (failed and step.take_back_if_failed))
     )
 
 
@@ -238,6 +243,7 @@ def _steps(values: list[Any]) -> Iterator[StepState]:
             params=dict(untrusted.mapping(step.get("params"))),
             timeout_s=untrusted.whole(step.get("timeout_s")) or 0,
             take_back=step.get("take_back") is True,
+            take_back_if_failed=step.get("take_back_if_failed") is True,
             go_on=step.get("go_on") is True,
             status=StepStatus(status),
             attempt=untrusted.whole(step.get("attempt")) or 0,

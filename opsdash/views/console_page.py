@@ -27,6 +27,7 @@ from opsdash.views.peers import OtherDeployments
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
 from opsdash.views.rate_limits import RateLimits
+from opsdash.views.runs import Runs
 from opsdash.views.schedules import Schedules
 from opsdash.views.tasks import Tasks
 from opsdash.views.tenant_tasks import TasksByTenant
@@ -170,6 +171,7 @@ class Console(View):
         return self._add(
             stack(self._view(PendingApprovals)),
             partial(self._view, RecentOperations, detailed=True),
+            partial(self._view, Runs),
             partial(self._view, OtherOperations),
         )
 

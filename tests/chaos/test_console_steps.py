@@ -34,7 +34,7 @@ import opsdash
 from opsdash.errors import NeedsApproval, OpsdashError, Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.operation import Operation, registry
-from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+from opsdash.operations import DrainBuild, QuietWorker, RevokeTask, WakeBuild, WakeWorker
 from opsdash.services.audit import reaper
 from opsdash.services.audit.approvals import Approvals
 from opsdash.services.audit.chain import BEFORE
@@ -153,6 +153,17 @@ def wake_scene(console: Console) -> Scene:
     host = hand_of(console)
     console.run(QuietWorker(hostname=host), actor=MARIA, confirm="YES")
     return Scene(WakeWorker(hostname=host), lambda later: answer(later, "active_queues", host) != [])
+
+
+def drain_scene(console: Console) -> Scene:
+    host = hand_of(console)
+    return Scene(DrainBuild(build=BUILD), lambda later: answer(later, "active_queues", host) == [])
+
+
+def wake_build_scene(console: Console) -> Scene:
+    host = hand_of(console)
+    console.run(DrainBuild(build=BUILD), actor=MARIA, confirm="YES")
+    return Scene(WakeBuild(build=BUILD), lambda later: answer(later, "active_queues", host) != [])
 
 
 def revoke_scene(console: Console) -> Scene:
@@ -332,6 +343,8 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "approve": approve_scene,
     "quiet_worker": quiet_scene,
     "wake_worker": wake_scene,
+    "drain_build": drain_scene,
+    "wake_build": wake_build_scene,
     "revoke_task": revoke_scene,
     "remove_task": remove_scene,
     "cancel_workflow": cancel_scene,
@@ -356,7 +369,11 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "resume_schedule": resume_schedule_scene,
 }
 PREFORK = {"resize_pool", "autoscale", "restart_pool", "set_time_limit"}
-WITH_A_WORKER = {"quiet_worker", "wake_worker", "revoke_task", "shutdown_worker", *PREFORK}
+WITH_A_WORKER = {
+    *("quiet_worker", "wake_worker", "drain_build", "wake_build", "revoke_task", "shutdown_worker"),
+    *PREFORK,
+}
+BUILD = "1.41"
 FAULTS = ("redis", "database", "both")
 
 
@@ -383,6 +400,7 @@ def hand(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     env = {"OPSDASH_REDIS_URL": request.getfixturevalue("valkey_url"), "SAMPLE_POOL_RESTARTS": "yes"}
+    env["OPSDASH_BUILD"] = BUILD
     scaled = ["--autoscale=4,2"] if name == "autoscale" else []
     pool = "prefork" if name in PREFORK else "threads"
     with worker(pool=pool, env=env, queues=["celery", "emails"], arguments=scaled):

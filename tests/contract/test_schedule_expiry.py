@@ -40,7 +40,8 @@ def put(broker: Broker, name: str, *, ends: float, by: str = "maria") -> str:
 
 
 def now(broker: Broker) -> float:
-    return float(broker.client.time()[0])
+    seconds, micros = broker.client.time()
+    return float(seconds) + float(micros) / 1e6
 
 
 def test_a_pause_that_nobody_resumed_is_written_down_once_however_many_look(broker: Broker) -> None:
@@ -57,6 +58,12 @@ def test_a_pause_that_nobody_resumed_is_written_down_once_however_many_look(brok
     assert entry["details"]["message"] == "The pause of schedule nightly by maria expired."
     assert (entry["details"]["params"], entry["details"]["paused_s"]) == ({"schedule": "nightly"}, 60)
     assert broker.client.hkeys(broker.keys.schedules_paused) == ["often"]
+
+
+def test_it_is_written_down_in_the_second_that_it_ends(broker: Broker) -> None:
+    put(broker, "nightly", ends=now(broker) - 0.001)
+    audit: Any = Audit()
+    assert ScheduleExpiry(audit, broker).write_ended() == 1
 
 
 def test_it_is_kept_while_the_database_is_away(broker: Broker) -> None:

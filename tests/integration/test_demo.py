@@ -25,8 +25,8 @@ from support import services
 
 MARK = "MARK_OF_A_TESTED_DEMO"
 """In the environment of everything a demo starts, supervisor and keeper included. No OPSDASH_ name: those end there."""
-PROCESSES = 9
-"""Supervisor, keeper, broker, page, producer, two workers, and two children of the prefork pool."""
+PROCESSES = 10
+"""Supervisor, keeper, broker, page, producer, beat, two workers, and two children of the prefork pool."""
 STEP = re.compile(r"^ +(\d+\.\d) s  (\S+) +(.+)$")
 START_S = 100
 """Generous: the test machine may be busy. What a quiet one takes is measured elsewhere; see the printed times."""
@@ -199,7 +199,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def test_each_step_is_said_with_its_time_then_the_address_and_ready(demo: Demo) -> None:
     steps = [match for line in demo.lines if (match := STEP.match(line))]
     labels = [match[2] for match in steps]
-    assert {"folder", "broker", "database", "worker-prefork", "worker-threads", "page", "producer"} <= set(labels)
+    workers = {"worker-prefork", "worker-threads"}
+    assert {"folder", "broker", "database", *workers, "page", "producer", "beat"} <= set(labels)
     times = [float(match[1]) for match in steps]
     assert times == sorted(times)
     assert "200 tenants" in demo.step("database")
@@ -233,6 +234,18 @@ def test_a_second_terminal_acts_on_the_running_demo(demo: Demo) -> None:
         ["worker-threads@demo", "threads", "online", "ready"],
     ]
     assert answer[2:] == [200, "", ""]
+
+
+def test_its_beat_has_schedules_to_look_at(demo: Demo) -> None:
+    code = """
+import time, opsdash
+ops, deadline = opsdash.connect(), time.monotonic() + 20
+while len(found := ops.schedules.read()) < 3 and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(*(f"{one.name}={one.state}" for one in found))
+"""
+    shown = demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}").split()
+    assert shown == ["nightly-report=runs", "stock-recount=runs", "weekly-newsletter=runs"]
 
 
 def test_both_queues_keep_moving_and_have_a_backlog_to_look_at(demo: Demo) -> None:

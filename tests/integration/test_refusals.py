@@ -107,7 +107,7 @@ POOLS: dict[str, Callable[[str], Operation]] = {
     "shutdown_worker": lambda host: ShutdownWorker(hostname=host),
     "set_time_limit": lambda _: SetTimeLimit(task="sample.short", hard_s=60),
 }
-BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task", *POOLS}
+BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "drain_build", "wake_build", "revoke_task", *POOLS}
 ELSEWHERE = {"approve", "prune_audit_log", "add_note"}
 """The first does what another one asks for, the others change the database only."""
 

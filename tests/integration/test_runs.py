@@ -166,6 +166,44 @@ def test_a_deploy_pauses_waits_runs_the_command_and_resumes_each_with_an_entry_o
     assert shell.console.pause.read(())[None].by == "maria"
 
 
+def test_a_deploy_drains_one_build_while_the_other_goes_on_and_wakes_it_if_the_command_fails(
+    shell: Shell, valkey: Valkey
+) -> None:
+    def takes(build: str) -> tuple[str, ...]:
+        return next((one.queues for one in shell.console.workers.read() if one.build == build), ())
+
+    with (
+        deploy(valkey) as deployment,
+        worker(pool="threads", env=deployment.env | {"OPSDASH_BUILD": "1.41"}),
+        worker(pool="threads", env=deployment.env | {"OPSDASH_BUILD": "1.42"}),
+    ):
+        eventually(lambda: takes("1.41") and takes("1.42"), what="both report", timeout_s=30)
+        unknown = shell("run", "deploy", "--drain", "1.4", "--confirm", "YES", *python("pass"))
+        assert unknown.code == 3
+        assert "Builds: 1.41, 1.42" in unknown.said
+        preview = shell("run", "deploy", "--drain", "1.41", "--dry-run", *python("pass"))
+        assert "1 worker of build 1.41 stop taking tasks" in preview.said
+        assert "If it fails, this is taken back: drain." in preview.said
+        assert "No other worker" not in preview.said
+
+        failed = shell("run", "deploy", "--drain", "1.41", "--confirm", "YES", *python("raise SystemExit(3)"))
+        assert failed.code == 3, failed.said
+        eventually(lambda: takes("1.41"), what="the old build takes tasks again")
+        done = shell("run", "deploy", "--drain", "1.41", "--confirm", "YES", *python(LOOKS, shell.folder / "mark"))
+        assert done.code == 0, done.said
+        assert (shell.folder / "mark").read_text() == "0", "nothing is paused"
+        assert takes("1.41") == (), "it stays drained: it is to be stopped"
+        assert takes("1.42")
+        assert shell.entries(shell.run_id()) == [
+            ("run", "success"),
+            ("drain_build", "success"),
+            ("run_wait", "success"),
+            ("run_command", "success"),
+        ]
+        shell.console.run(opsdash.WakeBuild(build="1.41"), actor="maria", confirm="YES")
+        eventually(lambda: takes("1.41"), what="it is woken by hand")
+
+
 def test_a_shorter_pause_of_somebody_else_is_set_again_until_its_own_end(shell: Shell, busy: Deployment) -> None:
     shell.console.run(opsdash.PauseProcessing(duration_s=600, reason="look"), actor="maria", confirm="YES")
     ends = shell.console.pause.read(())[None].expires_at

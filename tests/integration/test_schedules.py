@@ -134,7 +134,7 @@ def test_a_pause_ends_by_itself(
         client.delete("celery")
         eventually(lambda: client.llen("celery"), what="it is sent again")
         assert entry(console, "often").pause is None
-        console.snapshot()
+        eventually(lambda: console.snapshot().operations[0].user == "(expiry)", what="its audit entry")
         (expired, paused) = console.get_recent_operations(2)
         assert (expired.user, expired.operation, expired.status) == ("(expiry)", "resume_schedule", Status.SUCCESS)
         assert expired.details["message"] == "The pause of schedule often by maria expired."

@@ -42,4 +42,6 @@ EVERY_OPERATION = (
     opsdash.PauseSchedule(schedule="nightly"),
     opsdash.ResumeSchedule(schedule="nightly"),
     opsdash.RunScheduleNow(schedule="nightly"),
+    opsdash.DrainBuild(build="1.41"),
+    opsdash.WakeBuild(build="1.41"),
 )

@@ -53,7 +53,7 @@ class Ended(ABC):
 
     @abstractmethod
     def _write(self, name: str, text: str) -> bool:
-        """One audit entry, the same one from every console; whether it is new."""
+        """One audit entry, the same one for every console; whether it is new."""
 
     @abstractmethod
     def _forget(self, name: str, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -144,13 +144,25 @@ class Remote:
             if hostname not in (known := self.hostnames()):
                 raise no_worker(hostname, known)
             raise Unavailable(f"{hostname} does not answer; a busy worker of the solo pool can't answer.", silent=True)
-        return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
+        return _names(queues)
+
+    def consumed_by(self, hosts: Collection[str]) -> dict[str, list[str]]:
+        """The same of several workers; one that does not answer is missing.
+
+        Raises:
+            Unavailable: Workers can't be asked.
+        """
+        return {host: _names(queues) for host, queues in self.ask("active_queues", hosts).items() if host in hosts}
 
     def quieted(self, hostname: str) -> list[str]:
         """The queues that ``quiet`` has taken from a worker."""
+        return self.quieted_of([hostname])[hostname]
+
+    def quieted_of(self, hosts: Sequence[str]) -> dict[str, list[str]]:
+        """The same of several workers. Cost: one round trip."""
         with self.broker.reading():
-            (fields,) = bounded_reads.fields(self.broker.client, [self.broker.keys.quiet], [hostname])
-        return list(untrusted.names(untrusted.parsed(fields.get(hostname))))
+            (fields,) = bounded_reads.fields(self.broker.client, [self.broker.keys.quiet], hosts) if hosts else ({},)
+        return {host: list(untrusted.names(untrusted.parsed(fields.get(host)))) for host in hosts}
 
     def quiet(self, hostname: str, queues: list[str]) -> list[str]:
         """Has a worker stop consuming; written down first, so that ``wake`` undoes just that. What it has confirmed.
@@ -158,14 +170,21 @@ class Remote:
         Raises:
             Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
+        return self.quiet_each({hostname: queues}).get(hostname, [])
+
+    def quiet_each(self, queues: Mapping[str, list[str]]) -> Mapping[str, list[str]]:
+        """The same of several workers, by hostname."""
+        if not queues:
+            return {}
         self._check()
-        stopped = sorted({*self.quieted(hostname), *queues})
+        before = self.quieted_of(list(queues))
+        stopped: dict[Any, Any] = {host: json.dumps(sorted({*before[host], *names})) for host, names in queues.items()}
         with writes.aside(), self.broker.client.pipeline(transaction=True) as pipe:
-            pipe.hset(self.broker.keys.quiet, hostname, json.dumps(stopped))
+            pipe.hset(self.broker.keys.quiet, mapping=stopped)
             pipe.expire(self.broker.keys.quiet, QUIET_KEPT_S)
             pipe.execute()
-        with _as_command(hostname):
-            return self.unmanaged.send_commands("cancel_consumer", {hostname: queues}).get(hostname, [])
+        with _as_command(_whom(queues)):
+            return self.unmanaged.send_commands("cancel_consumer", dict(queues))
 
     def wake(self, hostname: str) -> list[str]:
         """Has it consume again what ``quiet`` has taken from it. What it has confirmed; the rest stays written down.
@@ -173,17 +192,30 @@ class Remote:
         Raises:
             Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
+        return self.wake_each({hostname: self.quieted(hostname)}).get(hostname, [])
+
+    def wake_each(self, queues: Mapping[str, list[str]]) -> Mapping[str, list[str]]:
+        """The same of several workers, with what ``quieted_of`` says of them."""
         self._check()
-        queues = self.quieted(hostname)
-        with _as_command(hostname):
-            confirmed = self.unmanaged.send_commands("add_consumer", {hostname: queues}).get(hostname, [])
-        if set(confirmed) >= set(queues):
-            self.broker.client.hdel(self.broker.keys.quiet, hostname)
+        with _as_command(_whom(queues)):
+            confirmed = self.unmanaged.send_commands("add_consumer", dict(queues))
+        done = [host for host, names in queues.items() if set(confirmed.get(host, ())) >= set(names)]
+        if done:
+            self.broker.client.hdel(self.broker.keys.quiet, *done)
         return confirmed
 
     def _check(self) -> None:
         with _as_question():
             self.unmanaged.askable()
+
+
+def _names(queues: Collection[Mapping[str, Any]]) -> list[str]:
+    """What ``active_queues`` names, broadcasts left out."""
+    return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
+
+
+def _whom(queues: Mapping[str, Any]) -> str:
+    return next(iter(queues)) if len(queues) == 1 else "Workers"
 
 
 def _why(said: Mapping[str, Any]) -> str:

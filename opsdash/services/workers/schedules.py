@@ -99,7 +99,8 @@ class Schedules:
         stored = bounded_reads.some_fields(client, keys.schedules_paused, MOST_SCHEDULES, LARGE)
         if not stored:
             return {}
-        now = untrusted.instant(client.time()[0])
+        seconds, micros = client.time()
+        now = untrusted.instant(seconds + micros / 1e6)
         found = {name: read_pause(text) for name, text in stored.items()}
         return {name: stored[name] for name, one in found.items() if one and _has_ended(one, now)}
 

@@ -18,7 +18,7 @@ def test_opsdash_has_runbooks_of_its_own_and_a_team_s_file_adds_and_replaces(tmp
     own = load(None)
     assert own.keys() == {"deploy", "incident"}
     assert own["deploy"].takes_command
-    assert own["deploy"].values == {"queue", "for"}
+    assert own["deploy"].values == {"queue", "for", "drain"}
     assert not own["incident"].takes_command
     file = tmp_path / "runbooks.toml"
     file.write_text(
@@ -66,6 +66,8 @@ def test_values_are_filled_in_and_a_parameter_without_one_is_left_out() -> None:
         (f'{STEP}link = "https://x.example"\nextra = 1\n', "there is no 'extra'"),
         (f'{STEP}link = "https://x.example"\ngo_on = "yes"\n', "expected go_on to be true or false"),
         (f'{STEP}link = "https://x.example"\ntake_back = true\n', "take_back: not of a step with link"),
+        (f'{STEP}link = "https://x.example"\ntake_back_if_failed = true\n', "take_back_if_failed: not of a step"),
+        (f'{STEP}link = "https://x.example"\nonly_without = "A b"\n', "expected only_without to be the name"),
         (f'{STEP}command = "make deploy"\n', 'expected command to be "given", or a list of words'),
         (f"{STEP}command = []\n", "a list of words"),
         (f'{STEP}command = ["make", 5]\n', "a list of words"),
