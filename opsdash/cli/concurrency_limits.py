@@ -11,7 +11,7 @@ from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
 from opsdash.errors import Unavailable
 from opsdash.model import HeldTasks
-from opsdash.text import format_duration, in_words
+from opsdash.text import format_duration
 
 
 @click.command(cls=Command)
@@ -32,7 +32,7 @@ def concurrency_limits(*, as_json: bool) -> None:
         return
     now = datetime.now(UTC)
     print_table(
-        ["Task", "At once", "Running", "Waiting", "Oldest", "Set by", "Time left", "Running in", "Reason"],
+        ["Task", "At once", "Running", "Waiting", "Oldest", "Set by", "Ends in", "Running in", "Reason"],
         [_row(one, now) for one in limits],
         empty="There are no concurrency limits.",
         gives_way=("Oldest", "Running in", "Set by"),
@@ -48,7 +48,7 @@ def _row(one: HeldTasks, now: datetime) -> tuple[str | int, ...]:
         hold.most,
         one.running,
         one.held,
-        in_words((now - one.oldest_at).total_seconds()) if one.oldest_at else "-",
+        format_duration((now - one.oldest_at).total_seconds()) if one.oldest_at else "-",
         hold.by or "-",
         "is being removed" if hold.releasing else ends,
         ", ".join(f"{host} {number:,}" for host, number in sorted(one.shares.items())) or "-",

@@ -11,7 +11,7 @@ from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
 from opsdash.errors import Unavailable
 from opsdash.model import HeldTasks
-from opsdash.text import format_duration, in_words
+from opsdash.text import format_duration
 
 NOTHING = "Nothing is held."
 
@@ -48,7 +48,7 @@ def _row(one: HeldTasks, now: datetime) -> tuple[str | int, ...]:
         hold.name if hold.kind == "task" else f"tenant {hold.name}",
         hold.queue or "any",
         one.held,
-        in_words((now - one.oldest_at).total_seconds()) if one.oldest_at else "-",
+        format_duration((now - one.oldest_at).total_seconds()) if one.oldest_at else "-",
         "is being released" if hold.releasing else ends,
         hold.by or "-",
         hold.reason or "-",

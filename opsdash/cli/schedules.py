@@ -26,10 +26,7 @@ def schedules(*, as_json: bool) -> None:
         return
     print_table(
         ["Schedule", "Task", "When", "Last run (UTC)", "Next run (UTC)", "State"],
-        [
-            (one.name, one.task, one.schedule, _at(one.last_run_at), _at(one.next_run_at), described(one))
-            for one in found
-        ],
+        [(one.name, one.task, one.schedule, _at(one.last_run_at), _at(one.fires_at), described(one)) for one in found],
         empty=NO_BEAT,
         gives_way=("Task", "Last run (UTC)", "When"),
         wraps=("State",),

@@ -7,7 +7,7 @@ import click
 from opsdash.cli.output import json_option, print_json, print_line, print_table
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
-from opsdash.model import TenantTasks
+from opsdash.model import Hold, TenantTasks
 from opsdash.model.tenant_tasks import about
 
 NOTHING = "No task names a tenant by {key}, and no tenant is held."
@@ -39,8 +39,14 @@ def _row(one: TenantTasks) -> tuple[str | int, ...]:
         one.running,
         _number(one.failed, one.failed_error),
         _number(one.held, one.held_error),
-        "" if one.hold is None else f"held by {one.hold.by}" if one.hold.by else "held",
+        "" if one.hold is None else _held(one.hold),
     )
+
+
+def _held(hold: Hold) -> str:
+    by = f" by {hold.by}" if hold.by else ""
+    until = f" until {hold.expires_at:%Y-%m-%d %H:%M} UTC" if hold.expires_at else ""
+    return f"{'is being released' if hold.releasing else 'held'}{by}{until}"
 
 
 def _number(number: int, error: int) -> str | int:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import time
+from collections import Counter
+
+from redis import Redis
 
 from opsdash.demo import QUEUES
-from opsdash.demo.tasks import FAILING, KINDS, Failing, Kind, app
+from opsdash.demo.tasks import FAILING, KINDS, PREFIX, TENANTS, Failing, Kind, app
 from opsdash.demo.workflows import report, reports_due, with_its_chain
+from opsdash.keys import Keys
 
 TICK_S = 0.5
 PER_TICK = 6
@@ -16,7 +21,7 @@ FEW, MANY = 15, 90
 """The backlog swings between these, so that there is always something to see and to clear."""
 WAVE_S = 90.0
 FULL = 5_000
-"""Waiting messages of one queue above which nothing is added: a demo may be left paused overnight."""
+"""Waiting and held messages of one queue above which nothing is added: a demo may be left paused overnight."""
 
 
 FAIL_EVERY_S = 30.0
@@ -47,9 +52,24 @@ def send(kind: Kind) -> None:
         kwargs={"seconds": round(random.uniform(*kind.seconds), 2), "subject": f"sample-{random.randrange(10_000)}"},  # noqa: S311 - samples
         queue=kind.queue,
         priority=kind.priority,
-        headers={"sent_at": time.time()},  # Celery writes no time into a message; this is what --older-than goes by
+        # Celery writes no time into a message; this is what --older-than goes by.
+        headers={"sent_at": time.time(), **_of_a_tenant()},
         countdown=random.uniform(*kind.delay_s) if kind.delay_s else None,  # noqa: S311 - nothing here is secret
     )
+
+
+def _of_a_tenant() -> dict[str, str]:
+    tenant = random.choices(list(TENANTS), list(TENANTS.values()))[0]  # noqa: S311 - samples
+    return {"tenant_id": tenant} if tenant else {}
+
+
+def held(client: Redis, keys: Keys) -> Counter[str]:
+    """How many tasks of each queue are held, or wait for a concurrency limit: they are in no queue then."""
+    found: Counter[str] = Counter()
+    for field in client.hkeys(keys.held_lists):
+        hold_id, step, queue = os.fsdecode(field).removeprefix("!").split(":", 2)
+        found[queue] += client.llen(keys.held(hold_id, step, queue))
+    return found
 
 
 def failing(seconds: float, sent: int) -> tuple[Failing, ...]:
@@ -65,14 +85,17 @@ def failing(seconds: float, sent: int) -> tuple[Failing, ...]:
 def main() -> None:
     """Produces until SIGTERM or the loss of the broker ends it; after that one it is started again."""
     started = time.monotonic()
-    with app.connection_for_write() as connection:
+    keys = Keys(PREFIX or "")
+    with app.connection_for_write() as connection, Redis.from_url(app.conf.broker_url) as client:
         sent = reports = 0
         print("producing", flush=True)  # noqa: T201 - read by the supervisor
         while True:
             # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
             waiting = {queue: int(connection.default_channel._size(queue)) for queue in QUEUES}
+            aside = held(client, keys)
             for index, queue in enumerate(QUEUES):
-                number = quota(waiting[queue], time.monotonic() - started, phase=0.15 + index / 2)
+                full = waiting[queue] + aside[queue] >= FULL
+                number = 0 if full else quota(waiting[queue], time.monotonic() - started, phase=0.15 + index / 2)
                 kinds = [kind for kind in KINDS if kind.queue == queue]
                 for kind in random.choices(kinds, [kind.share for kind in kinds], k=number):  # noqa: S311 - samples
                     send(kind)

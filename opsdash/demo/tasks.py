@@ -65,6 +65,9 @@ KINDS = (
     Kind("emails.reminder", "emails", (0.2, 0.6), 2, delay_s=(10, 40)),
 )
 
+TENANTS = {"tenant-003": 6, "tenant-017": 3, "tenant-042": 2, "tenant-101": 1, "": 4}
+"""Whose sample tasks are, and how often; empty: nobody's. One sends more than the others: a tenant to hold."""
+
 
 def work(seconds: float, subject: str = "") -> None:  # noqa: ARG001 - an argument to look at in a queue's listing
     """Sleeps, as a real task would be busy."""
@@ -94,14 +97,16 @@ class Failing(NamedTuple):
     task: str
     queue: str
     arguments: dict[str, object]
+    tenant: str
 
 
 FAILING = (
-    Failing("payments.capture", "celery", {"order": 4711, "amount": "19.90 EUR"}),  # until its provider is there
-    Failing(
-        "invoices.render", "celery", {"customer": "sample-12", "pages": "twelve"}
-    ),  # until its arguments are edited
-    Failing("reports.legacy", "emails", {"month": "2019-02"}),  # nobody has registered it
+    # Until its provider is there.
+    Failing("payments.capture", "celery", {"order": 4711, "amount": "19.90 EUR"}, "tenant-003"),
+    # Until its arguments are edited.
+    Failing("invoices.render", "celery", {"customer": "sample-12", "pages": "twelve"}, "tenant-017"),
+    # Nobody has registered it.
+    Failing("reports.legacy", "emails", {"month": "2019-02"}, "tenant-003"),
 )
 
 

@@ -17,6 +17,7 @@ MIDDLE = "payments.capture"
 def with_its_chain(one: Failing) -> Signature:
     """A sample that fails, as the middle of its chain where it has one."""
     middle = app.signature(one.task, kwargs=one.arguments, queue=one.queue, priority=0, immutable=True)
+    middle.set(headers={"tenant_id": one.tenant})
     if one.task != MIDDLE:
         return middle
     order = {"subject": f"order {one.arguments['order']}", "seconds": 0.2}

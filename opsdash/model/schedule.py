@@ -57,6 +57,14 @@ class Schedule:
     applied: bool = False
 
     @property
+    def fires_at(self) -> datetime | None:
+        """When it sends its task next, in UTC; None: not known, or not while it is paused, disabled or silent."""
+        due = self.next_run_at if self.enabled and not self.silent else None
+        if due is None or self.pause is None:
+            return due
+        return due if self.pause.expires_at and due >= self.pause.expires_at else None
+
+    @property
     def state(self) -> str:
         """In one word: ``runs``, ``paused``, ``disabled`` or ``silent``."""
         if self.pause is not None:

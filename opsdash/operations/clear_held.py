@@ -12,7 +12,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, undo
 from opsdash.operations.release_tasks import found, held_by
 from opsdash.services.queues.release_held import HeldTasksMover
-from opsdash.text import count, format_duration
+from opsdash.text import chosen_time, count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -49,7 +49,7 @@ class ClearHeld(Operation):
         """How many, of which queues."""
         held = held_by(services, self._hold(services))
         keep_s = services.settings.undo_window_s
-        keeps = f"They can be restored for {format_duration(keep_s)}." if keep_s else "They can't be restored."
+        keeps = f"They can be restored for {chosen_time(keep_s)}." if keep_s else "They can't be restored."
         return Preview(
             button=f"Clear {count(held.held, 'task')}",
             lines=(

@@ -20,7 +20,7 @@ from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.tenant_filter import TenantFilter
 from opsdash.services.queues.watermark import take_watermark
-from opsdash.text import count, format_duration
+from opsdash.text import chosen_time, count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -69,10 +69,10 @@ class ClearTenant(Operation):
             )
         key, keep_s = services.settings.tenant_key, services.settings.undo_window_s
         lines += [
-            Line("will_not", "Tasks that workers have fetched or run, and those that a hold of a task's name holds."),
-            Line("will_not", "Tasks that come after this preview. To stop those: opsdash hold-tenant."),
+            Line("will_not", "Not removed: tasks that workers have fetched or run, and those held by a task's name."),
+            Line("will_not", "Tasks that come after this preview stay. To stop those: opsdash hold-tenant."),
             Line("note", f"A task is of a tenant by its header {key}, else by its keyword argument {key}."),
-            Line("note", f"They can be restored for {format_duration(keep_s)}, a queue at a time.")
+            Line("note", f"They can be restored for {chosen_time(keep_s)}, a queue at a time.")
             if keep_s
             else Line("warning", "They are deleted: no undo window is set."),
         ]

@@ -15,8 +15,7 @@ from opsdash.operations.clear_queue import undo
 from opsdash.services.failures.discard import Discarded
 from opsdash.services.failures.selection import Meant, read_at, redis_now, some_ids
 from opsdash.services.failures.store import FailureStore
-from opsdash.services.queues.trash import span
-from opsdash.text import count
+from opsdash.text import chosen_time, count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -42,7 +41,9 @@ class DiscardFailed(ChosenFailures, Operation):
         now = redis_now(services.broker)
         failures = self._read(services, meant, now)
         number, keep_s = len(failures), services.settings.undo_window_s
-        kept = f"They can be restored for {span(keep_s)}." if keep_s else "The undo window is 0: nothing is kept."
+        kept = (
+            f"They can be restored for {chosen_time(keep_s)}." if keep_s else "The undo window is 0: nothing is kept."
+        )
         lines = [
             Line("will", f"{count(number, 'failed task')} {meant.text} will be discarded."),
             Line("note", f"For example {some_ids(failures)}."),

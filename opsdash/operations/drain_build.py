@@ -38,7 +38,7 @@ class DrainBuild(Operation):
 
     def heading(self) -> str:
         """Which build."""
-        return f"Drain build {self.build}".rstrip()
+        return f"Drain build {self.build}" if self.build else self.title
 
     def preview(self, services: Services) -> Preview:
         """Its workers, what they hold, and which queues nobody else works on."""

@@ -13,10 +13,9 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.ends_after import endless, ends_after
 from opsdash.operations.pause_processing import MAX_TTL_S
 from opsdash.operations.release_tasks import ReleaseTasks, again, tasks_of
-from opsdash.services.broker.messages import UNREADABLE
 from opsdash.services.pause.holds import applies, can_not, free
 from opsdash.services.queues.held import silent_lines
-from opsdash.services.queues.known_tasks import unknown_task
+from opsdash.services.queues.known_tasks import names_of_waiting, unknown_task
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.text import chosen_time, count
@@ -24,8 +23,6 @@ from opsdash.text import chosen_time, count
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
-SUGGESTED = 8
-"""Names of tasks that the dialog offers."""
 NAMED = 5
 """Workers that are named."""
 
@@ -121,8 +118,8 @@ class HoldTasks(Operation):
 
     def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
         """The names of the tasks that wait most often."""
-        names = sample_tasks(services.broker, services.queue_names() if self.queue is None else self.queue).by_task
-        return {"task": tuple(name for name in names if name != UNREADABLE)[:SUGGESTED]}
+        queues = services.queue_names() if self.queue is None else self.queue
+        return {"task": names_of_waiting(services.broker, queues)}
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Writes the hold and nudges the workers."""

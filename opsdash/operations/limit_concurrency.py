@@ -13,6 +13,9 @@ from opsdash.operations import chosen_workers
 from opsdash.operations.ends_after import ends_after
 from opsdash.operations.remove_concurrency_limit import RemoveConcurrencyLimit, again
 from opsdash.services.pause.holds import applies, can_not, free
+from opsdash.services.queues.known_tasks import names_of_waiting, unknown_task
+from opsdash.services.queues.sampling import sample_tasks
+from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.workers.rate_limits import LONGEST_S
 from opsdash.text import chosen_time, count
 
@@ -43,6 +46,7 @@ class LimitConcurrency(Operation):
         parse=chosen_workers.whole_number,
         help=f"How many run at once, from 1 to {MOST_AT_ONCE:,}.",
         label="Running at once",
+        placeholder="For example 2",
     )
     duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
 
@@ -67,6 +71,9 @@ class LimitConcurrency(Operation):
             lines.append(
                 Line("warning", "No worker keeps to it now: none with this version of the plug-in is connected.")
             )
+        if before is None:
+            waiting = sample_tasks(services.broker, services.queue_names(), TaskFilter(task=self.task))
+            lines += unknown_task(services.remote, self.task, waiting)
         if without:
             lines.append(
                 Line("warning", f"Without a limit, since they can't keep to one: {chosen_workers.shown(without)}.")
@@ -81,6 +88,10 @@ class LimitConcurrency(Operation):
             Figure(name="ttl_s", value=ttl_s, unit="s"),
         )
         return Preview(lines=tuple(lines), figures=figures)
+
+    def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
+        """The names of the tasks that wait most often."""
+        return {"task": names_of_waiting(services.broker, services.queue_names())}
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Keeps it, and has workers read it."""

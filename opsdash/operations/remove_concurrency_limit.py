@@ -44,7 +44,7 @@ class RemoveConcurrencyLimit(Operation):
         hold = self._found(services)
         held = held_by(services, hold)
         lines = [
-            Line("will", f"{hold.name} may run as often as there are workers, not {hold.most:,} at once."),
+            Line("will", f"As many tasks of {hold.name} run at once as there are slots, not {hold.most:,}."),
             Line("will", f"{count(held.held, 'task')} that waited will be the next to run, in their order."),
         ]
         if hold.releasing:

@@ -11,7 +11,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.chosen_workers import shown
 from opsdash.operations.ends_after import ends_after
 from opsdash.operations.remove_rate_limit import RemoveRateLimit
-from opsdash.services.queues.known_tasks import unknown_task
+from opsdash.services.queues.known_tasks import names_of_waiting, unknown_task
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, is_none, limit_lines, rate_of, written
@@ -30,7 +30,7 @@ class SetRateLimit(Operation):
     name: ClassVar[str] = "set_rate_limit"
     title: ClassVar[str] = "Set Rate Limit"
     help: ClassVar[str] = "Limit how often tasks of one name start, in all workers together and in those to come."
-    warning: ClassVar[str] = "Tasks over the limit wait in the workers that fetched them, and take places there."
+    warning: ClassVar[str] = "Tasks over the limit wait in the workers that fetched them, and use up their prefetch."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     task: str = argument(
@@ -75,6 +75,10 @@ class SetRateLimit(Operation):
             Figure(name="unlimited", label="without a limit", value=len(workers.unlimited), unit="workers"),
         )
         return Preview(lines=(*lines, ends), figures=figures)
+
+    def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
+        """The names of the tasks that wait most often."""
+        return {"task": names_of_waiting(services.broker, services.queue_names())}
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Keeps it, and has workers read it."""

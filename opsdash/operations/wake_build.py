@@ -33,7 +33,7 @@ class WakeBuild(Operation):
 
     def heading(self) -> str:
         """Which build."""
-        return f"Wake build {self.build}".rstrip()
+        return f"Wake build {self.build}" if self.build else self.title
 
     def preview(self, services: Services) -> Preview:
         """Which workers, and what waits for them."""

@@ -59,8 +59,10 @@ class ConfirmationDialog(Viewer):
         self._typed: list[pn.widgets.TextInput] = []
         self._chips: dict[str, pn.widgets.RadioButtonGroup] = {}
         self._effects: list[Callable[[Effect], Any]] = []
-        self._cancel = button("Cancel", css_classes=["quiet"], on_click=self._cancelled)
-        self._confirm_button = button("Confirm", disabled=self.param.ready.rx.not_(), on_click=self._confirm)
+        self._cancel = button("Cancel", css_classes=["quiet", "wide"], on_click=self._cancelled)
+        self._confirm_button = button(
+            "Confirm", css_classes=["wide"], disabled=self.param.ready.rx.not_(), on_click=self._confirm
+        )
         self._dialog = Dialog(
             keeps=keeps,
             stale=self.param.stale,

@@ -49,6 +49,6 @@ def others(role: Role) -> list[list[str]]:
     """Operations without a place, such as those of other packages, that this role may run: name, title and help."""
     return [
         [name, kind.title, kind.help]
-        for name, kind in registry().items()
+        for name, kind in sorted(registry().items(), key=lambda known: known[1].title)
         if name not in PLACED and role >= kind.minimum_role
     ]

@@ -87,7 +87,7 @@ def _row(one: Schedule, may: May) -> Row:
         schedule=one.schedule,
         state=[TONES[one.state], one.state, _remark(one)],
         last=one.last_run_at.timestamp() if one.last_run_at else None,
-        next=one.next_run_at.timestamp() if one.next_run_at else None,
+        next=one.fires_at.timestamp() if one.fires_at else None,
         acts=acts or None,
     )
 

@@ -39,7 +39,7 @@ class TasksByTenant(View):
 
     def _build(self) -> Viewable:
         self._read = TenantsRead()
-        begin = button("Hold a tenant", "pause", on_click=self._dialog.asks(HoldTenant))
+        begin = button("Hold Tenant", "pause", on_click=self._dialog.asks(HoldTenant))
         begin.disabled = not self._session.may(HoldTenant)
         self._table = KeyedTable(
             title="Tasks by tenant",

@@ -48,6 +48,8 @@ def test_a_tenants_tasks_go_to_the_trash_of_each_queue_and_come_back(console: Co
     held(console, "h0", "h1")
     preview = console.preview(ACME)
     figures = {one.name: one.value for one in preview.figures}
+    assert "Not removed: tasks that workers have" in " ".join(one.text for one in preview.lines)
+    assert "They can be restored for 24 hours" in " ".join(one.text for one in preview.lines)
     assert (figures["matching"], figures["held"], preview.button) == (5, 2, "Clear 7 tasks")
     done = console.run(ACME, actor="maria", confirm="YES", reviewed=preview)
     assert (done.affected, dict(done.details["by_queue"])) == (7, {"celery": 3, "emails": 4})
@@ -110,7 +112,7 @@ def test_the_command_line_lists_the_tenants(console: Console, opsdash: Callable[
     held(console, "h0")
     table = opsdash("tenants").out
     assert "acme" in table
-    assert "held by maria" in table
+    assert "held by maria until " in table
     told = json.loads(opsdash("tenants", "--json").out)
     assert [(one["tenant"], one["waiting"], one["held"]) for one in told["tenants"]] == [
         ("acme", 5, 1),

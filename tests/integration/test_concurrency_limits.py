@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.deployment import Deployment
 from support.errors import fails
+from support.messages import message
 from support.previews import texts
 from support.workers import eventually, worker
 
@@ -197,3 +198,10 @@ def test_a_limit_that_is_not_there_can_not_be_removed_and_the_replaced_one_comes
     with fails(Refused, field="task") as error:
         run(console, opsdash.RemoveConcurrencyLimit(task="u"))
     assert "Names that have one: t." in str(error.value)
+
+
+@pytest.mark.parametrize("asked", [opsdash.LimitConcurrency(), opsdash.SetRateLimit(), opsdash.HoldTasks()])
+def test_the_dialog_offers_the_names_that_wait_most_often(console: Console, asked: opsdash.operation.Operation) -> None:
+    texts = [message(f"m{at}", task=name) for at, name in enumerate(("shop.ship", "shop.charge", "shop.charge"))]
+    console.broker.client.lpush("celery", *texts, "no message")
+    assert console.suggest(asked) == {"task": ("shop.charge", "shop.ship")}

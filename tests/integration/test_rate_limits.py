@@ -99,7 +99,11 @@ def test_a_worker_without_the_plug_in_is_named_and_a_limit_of_nobody_says_so(
         eventually(lambda: w.hostname in console.get_active_workers(), what="it reports")
         console.unmanaged.look()
         assert any(f"no plug-in that follows one: {bare.hostname}" in text for text in texts(console.preview(act)))
-        for mistyped in (opsdash.SetRateLimit(task="sample.shrot", rate="1/s"), opsdash.HoldTasks(task="sample.shrot")):
+        for mistyped in (
+            opsdash.SetRateLimit(task="sample.shrot", rate="1/s"),
+            opsdash.HoldTasks(task="sample.shrot"),
+            opsdash.LimitConcurrency(task="sample.shrot", most=2),
+        ):
             told = texts(console.preview(mistyped))
             assert any("registers a task named sample.shrot, and none waits. Did you mean" in text for text in told), (
                 told

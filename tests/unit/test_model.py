@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsdash.model import AuditEntry, Role, Status, to_plain, untrusted
+from opsdash.model.schedule import Schedule, SchedulePause
 from opsdash.text import count, format_duration, parse_duration, typed_duration
 
 
@@ -18,6 +20,24 @@ from opsdash.text import count, format_duration, parse_duration, typed_duration
 )
 def test_a_duration_reads_as_an_operator_says_it(seconds: float, text: str):
     assert format_duration(seconds) == text
+
+
+NIGHT, MORNING = datetime(2026, 11, 29, 2, tzinfo=UTC), datetime(2026, 11, 29, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("more", "fires_at"),
+    [
+        ({}, MORNING),
+        ({"pause": SchedulePause(expires_at=NIGHT)}, MORNING),
+        ({"pause": SchedulePause(expires_at=MORNING + timedelta(hours=1))}, None),
+        ({"pause": SchedulePause()}, None),
+        ({"enabled": False}, None),
+        ({"silent": True}, None),
+    ],
+)
+def test_a_schedule_says_no_next_run_that_will_not_be(more: dict[str, Any], fires_at: datetime | None):
+    assert Schedule(name="nightly", next_run_at=MORNING, **more).fires_at == fires_at
 
 
 @pytest.mark.parametrize(

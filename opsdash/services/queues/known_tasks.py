@@ -10,17 +10,29 @@ from typing import TYPE_CHECKING
 
 from opsdash.errors import Unavailable
 from opsdash.model import Line, untrusted
-from opsdash.services.queues.sampling import TaskSample
+from opsdash.services.broker.messages import UNREADABLE
+from opsdash.services.queues.sampling import TaskSample, sample_tasks
 from opsdash.services.workers.remote_control import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from opsdash.services.broker.client import Broker
 
 MOST_TASKS = 5_000
 """Registered tasks that are looked at, of all workers."""
 CELERYS = "celery."
 """How names of Celery's own tasks begin, of which workers don't tell."""
+
+
+SUGGESTED = 8
+"""Names that a dialog offers."""
+
+
+def names_of_waiting(broker: Broker, queues: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of the tasks that wait most often: to choose from."""
+    return tuple(name for name in sample_tasks(broker, queues).by_task if name != UNREADABLE)[:SUGGESTED]
 
 
 def unknown_task(remote: Remote, name: str, matching: TaskSample) -> list[Line]:

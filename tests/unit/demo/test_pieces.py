@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fakeredis
 import pytest
 
 from opsdash.demo import APP, MENDED, QUEUES, broker, database, producer, tasks, workflows
 from opsdash.demo.deployment import Deployment, free_port
 from opsdash.errors import Invalid, Unavailable
+from opsdash.keys import Keys
 from opsdash.services.tenants.sync import public_config
 
 
@@ -62,6 +64,25 @@ def test_the_producer_keeps_a_backlog_and_never_more_than_its_bound() -> None:
     assert producer.quota(producer.FULL - 1, 45, 0) == 1, "a paused queue is seen to grow"
     assert producer.quota(producer.FULL, 45, 0) == 0
     assert producer.quota(50, 1, 0) < producer.quota(50, producer.WAVE_S / 2, 0), "the backlog comes and goes"
+
+
+def test_the_producer_counts_what_is_held_too() -> None:
+    keys, client = Keys("own:"), fakeredis.FakeRedis()
+    client.hset(keys.held_lists, mapping={"h1:3:celery": "celery", "!h2:9:a:b": "a:b"})
+    client.rpush(keys.held("h1", "3", "celery"), "one", "two")
+    client.rpush(keys.held("h2", "9", "a:b"), "three")
+    assert producer.held(client, keys) == {"celery": 2, "a:b": 1}
+
+
+def test_sample_tasks_name_tenants_of_the_table_by_the_default_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, str]] = []
+    monkeypatch.setattr(producer.app, "send_task", lambda *_args, headers, **_more: sent.append(headers))
+    for _number in range(200):
+        producer.send(tasks.KINDS[0])
+    found = {headers.get("tenant_id", "") for headers in sent}
+    found |= {one.tenant for one in tasks.FAILING}
+    assert found == set(tasks.TENANTS)
+    assert found - {""} <= {database.sample_tenant(number)["tenant_id"] for number in range(database.TENANTS)}
 
 
 def test_the_sample_tasks_are_of_several_kinds_and_end_within_the_workers_grace() -> None:
@@ -159,6 +180,7 @@ def test_a_payment_of_the_demo_fails_in_the_middle_of_a_chain_and_the_others_alo
     assert set(names) <= set(tasks.app.tasks)
     assert [step.options["queue"] for step in payment.tasks] == ["celery", "celery", "emails"]
     assert all(step.immutable for step in payment.tasks), "none gets the result of the one before it"
+    assert payment.tasks[1].options["headers"] == {"tenant_id": "tenant-003"}
     assert [one.task for one in others] == ["invoices.render", "reports.legacy"]
 
 
