@@ -69,7 +69,8 @@ class ClearTenant(Operation):
             )
         key, keep_s = services.settings.tenant_key, services.settings.undo_window_s
         lines += [
-            Line("will_not", "Tasks that workers have fetched or run, and those that a hold of a task's name holds."),
+            Line("will_not", "Tasks that workers have fetched or run, and those that wait for a concurrency limit."),
+            Line("will_not", "Tasks that a hold of their name holds."),
             Line("will_not", "Tasks that come after this preview. To stop those: opsdash hold-tenant."),
             Line("note", f"A task is of a tenant by its header {key}, else by its keyword argument {key}."),
             Line("note", f"They can be restored for {format_duration(keep_s)}, a queue at a time.")
