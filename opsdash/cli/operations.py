@@ -211,7 +211,7 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
             final = ""
         elif progress.message != final:
             final, since_s = progress.message, now_s
-        if progress.done or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
+        if (progress.done and not progress.final) or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
             return progress
         # Ages and counts change with each read; a log gets them from time to time, and all other changes at once.
         stage = progress.stage or progress.message

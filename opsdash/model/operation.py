@@ -56,7 +56,8 @@ class Progress:
     Attributes:
         done: It has come to its end.
         message: One sentence for the operator.
-        final: It has not, and waiting alone changes nothing.
+        final: It has not, and waiting alone changes nothing. With ``done``: it has, as nobody is left to say otherwise;
+            that counts once it stays so, as Redis may have lost who was there.
         stage: The same as long as nothing but figures and ages has changed; empty: nothing tells.
         at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
         todo: What the user can do if waiting does not help, one line each.

@@ -10,7 +10,7 @@ from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.restore_queue import RestoreQueue
-from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
+from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers, set_aside
 from opsdash.services.queues.held import HeldByWorkers
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.receipt import receipt_details
@@ -67,6 +67,7 @@ class ClearQueue(Operation):
             watermark["held"] = _reclaim(services).delivery_tags(self.queue)
         else:
             lines += holds.stays(everything=True)
+        lines += set_aside(services.holds, self.queue)
         per_s = services.history.arriving_per_s(self.queue)
         lines.append(arriving(per_s))
         return Preview(

@@ -12,7 +12,7 @@ from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
 from opsdash.services.broker.messages import UNREADABLE
-from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
+from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers, set_aside
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.sampling import sample_tasks
@@ -88,7 +88,7 @@ class ClearTasks(Operation):
         if made_of.number:
             lines.append(age(made_of.oldest_s))
         per_s = services.history.arriving_per_s(self.queue)
-        lines += [*holds.stays(), arriving(per_s)]
+        lines += [*holds.stays(), *set_aside(services.holds, self.queue), arriving(per_s)]
         return Preview(
             button=f"Clear {'' if made_of.counted else 'about '}{count(made_of.number, 'task')}",
             lines=tuple(lines),

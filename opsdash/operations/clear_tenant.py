@@ -69,7 +69,11 @@ class ClearTenant(Operation):
             )
         key, keep_s = services.settings.tenant_key, services.settings.undo_window_s
         lines += [
-            Line("will_not", "Not removed: tasks that workers have fetched or run, and those held by a task's name."),
+            Line(
+                "will_not",
+                "Not removed: tasks that workers have fetched or run, those held by a task's name, and those that"
+                " wait for a concurrency limit.",
+            ),
             Line("will_not", "Tasks that come after this preview stay. To stop those: opsdash hold-tenant."),
             Line("note", f"A task is of a tenant by its header {key}, else by its keyword argument {key}."),
             Line("note", f"They can be restored for {chosen_time(keep_s)}, a queue at a time.")

@@ -104,9 +104,11 @@ class DrainBuild(Operation):
         left = [worker for worker in workers if not _is_drained(worker)]
         done, silent = len(workers) - len(left), [worker.hostname for worker in left if not worker.reports]
         taking = [worker.hostname for worker in left if worker.reports and worker.queues]
+        if not workers:
+            return Progress(done=True, message=f"No worker of build {self.build} is left.", final=True, at=0, of=0)
         if not left:
-            gone = f"All {count(done, 'worker')} of build {self.build} are drained." if done else ""
-            return Progress(done=True, message=gone or f"No worker of build {self.build} is left.", at=done, of=done)
+            message = f"All {count(done, 'worker')} of build {self.build} are drained."
+            return Progress(done=True, message=message, at=done, of=done)
         running = sum(worker.active + worker.reserved for worker in left if worker.reports)
         parts = [f"{done} of {count(len(workers), 'worker')} of build {self.build} drained"]
         parts += [f"{count(running, 'task')} left"] if running else []

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from opsdash.errors import Refused
 from opsdash.runs import command as commands
 from opsdash.runs.plan import still_in_force
-from opsdash.runs.state import OPEN, RunState, RunStatus, for_continuing, refuse_ended
+from opsdash.runs.state import OPEN, RunState, RunStatus, command_is_left, for_continuing, refuse_ended
 from opsdash.runs.store import RunStore
 from opsdash.services.console import Console
 
@@ -50,7 +50,8 @@ def sentence(run: RunState) -> str:
     begun = f"run {run.id} of {run.runbook} by {run.by} on {run.host}, begun {run.at:%Y-%m-%d %H:%M:%S} UTC"
     if run.status is RunStatus.NOT_TAKEN_BACK:
         return f"{begun}, is not taken back: opsdash run --roll-back {run.id}"
-    return f"{begun}, was left behind: opsdash run --continue {run.id}, or --roll-back {run.id}"
+    again = " -- COMMAND" if command_is_left(run) else ""
+    return f"{begun}, was left behind: opsdash run --continue {run.id}{again}, or --roll-back {run.id}"
 
 
 def not_in_the_way(store: RunStore, console: Console, runbook: str, host: str) -> list[RunState]:

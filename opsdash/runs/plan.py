@@ -138,13 +138,15 @@ def again(run: RunState, console: Console, words: Sequence[str], book: Runbook |
             raise Refused(f"The command of run {run.id} has ended: it is not run again.", hint="Leave it out.")
         return Plan(run=run, operations=operations)
     declared = next((step.command for step in book.steps if step.kind == "command"), ()) if book else ()
-    given = tuple(words) or declared
+    given, begun = tuple(words) or declared, run.command_step
     if not given:
+        ran = begun is not None and begun.status is not StepStatus.PENDING
+        told, when = ("is not known to have ended", " again") if ran else ("has not run yet", "")
         raise Refused(
-            f"The command of run {run.id} is not known to have ended, and its words are not kept.",
-            hint=f"To run it (again): opsdash run --continue {run.id} -- COMMAND. Or: opsdash run --roll-back {run.id}",
+            f"The command of run {run.id} {told}, and its words are not kept.",
+            hint=f"To run it{when}: opsdash run --continue {run.id} -- COMMAND. Or: opsdash run --roll-back {run.id}",
         )
-    begun, now = run.command_step, commands.digest(given, console.settings)
+    now = commands.digest(given, console.settings)
     if begun is not None and begun.digest and now and begun.digest != now:
         raise Refused(f"That is not the command that run {run.id} was begun with: {run.command}")
     return Plan(run=run, operations=operations, words=commands.checked(given))

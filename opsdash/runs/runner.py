@@ -243,7 +243,7 @@ class Runner:
                 final = ""
             elif progress.message != final:
                 final, since_s = progress.message, now_s
-            if progress.done or self._signals.received:
+            if (progress.done and not progress.final) or self._signals.received:
                 return progress, "before it was stopped"
             if now_s >= deadline:
                 return progress, f"after {format_duration(timeout_s)}"

@@ -424,7 +424,9 @@ def later(console: Console, console_for: Callable[..., Console], monkeypatch: py
         valkey.start()
         postgres.start()
         other = console_for(
-            database_url=console.settings.database_url, queues=("celery", "emails", "reports"), approval=console.settings.approval
+            database_url=console.settings.database_url,
+            queues=("celery", "emails", "reports"),
+            approval=console.settings.approval,
         )
         for key in other.broker.client.scan_iter("opsdash:running:*"):
             other.broker.client.delete(key)

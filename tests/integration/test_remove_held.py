@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from support.held import put_aside
 from support.messages import message
+from support.previews import texts
 
-from opsdash.operations import HoldTasks, ReleaseTasks, RemoveTask, RestoreQueue
+from opsdash.operations import ClearQueue, HoldTasks, LimitConcurrency, ReleaseTasks, RemoveTask, RestoreQueue
 from opsdash.operations.remove_task import act_on
 from opsdash.services.console import Console
 
@@ -43,3 +44,19 @@ def test_after_the_release_the_undo_puts_it_into_its_queue(console: Console) -> 
     console.run(done.undo, actor="maria", confirm="YES")
     assert console.get_queue_length("emails") == 3
     assert console.find_task("held-1").position == 2
+
+
+def test_the_preview_of_a_clear_says_what_is_set_aside_of_the_queue_and_stays(console: Console) -> None:
+    def stays(queue: str) -> list[str]:
+        return [text for text in texts(console.preview(ClearQueue(queue=queue))) if text.startswith("Not removed:")]
+
+    assert stays("emails") == ["Not removed: 3 held tasks of this queue (opsdash holds)."]
+    assert stays("celery") == []
+    console.run(LimitConcurrency(task="shop.*", most=1), actor="maria", confirm="YES")
+    limit = console.holds.find("limit", "shop.*")
+    assert limit is not None
+    put_aside(console.broker, limit, message("waits"), queue="emails")
+    put_aside(console.broker, limit, message("waits too"), queue="celery")
+    waits = "1 waiting for a concurrency limit (opsdash concurrency-limits)."
+    assert stays("emails") == [f"Not removed: 3 held tasks of this queue (opsdash holds) and {waits}"]
+    assert stays("celery") == [f"Not removed: {waits}"]

@@ -42,6 +42,11 @@ def test_a_build_is_drained_when_no_worker_of_it_takes_or_runs_a_task(
     assert says in message
 
 
+def test_that_no_worker_is_left_counts_once_it_stays_so() -> None:
+    found = DrainBuild(build="1.41").progress(Snapshot.example(workers=(NEW,)))
+    assert (found.done, found.final) == (True, True)
+
+
 def test_nobody_waits_for_workers_that_are_all_silent() -> None:
     silent = replace(OLD, state="offline")
     found = DrainBuild(build="1.41").progress(Snapshot.example(workers=(silent,)))

@@ -7,12 +7,13 @@ from datetime import datetime
 
 from opsdash.model import Breakdown, Figure, Line, Part, WorkerStats
 from opsdash.services.broker.messages import envelope, expires_at
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues.held import HeldByWorkers
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import TaskSample
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
-from opsdash.text import at_least
+from opsdash.text import at_least, count
 
 
 def held_by_workers(workers: Workers, queues: Queues, unmanaged: UnmanagedWorkers, queue: str) -> HeldByWorkers:
@@ -32,6 +33,20 @@ def _concerned(worker: WorkerStats, queue: str) -> bool:
     if queue not in worker.queues:
         return bool(worker.runs_of(queue)[0] or worker.holds_of(queue)[0])
     return has or worker.state != "offline"
+
+
+def set_aside(holds: Holds, queue: str) -> list[Line]:
+    """What holds and concurrency limits have set aside of a queue stays; none where nothing is.
+
+    Cost: three round trips at most.
+    """
+    found = [(one.hold, number) for one in holds.look().holds if (number := one.by_queue.get(queue, 0))]
+    held = sum(number for hold, number in found if hold.kind != "limit")
+    limited = sum(number for hold, number in found if hold.kind == "limit")
+    parts = [f"{count(held, 'held task')} of this queue (opsdash holds)"] if held else []
+    if limited:
+        parts.append(f"{limited:,} waiting for a concurrency limit (opsdash concurrency-limits)")
+    return [Line("will_not", f"Not removed: {' and '.join(parts)}.")] if parts else []
 
 
 def age(oldest_s: float | None, *, unsure: bool = False) -> Line:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
+from opsdash.errors import Refused
+from opsdash.runs.behind import sentence
 from opsdash.runs.overview import summary
+from opsdash.runs.plan import again
 from opsdash.runs.state import RunState, RunStatus, StepState, StepStatus
 from opsdash.views.runs import run_row
 
@@ -44,6 +49,17 @@ def test_a_run_that_was_left_behind_says_how_it_is_continued_or_rolled_back() ->
     assert run_row(shown)["state"] == ["bad", "left behind", f"{shown.continued_by} or {shown.rolled_back_by}"]
     ended = RUN.with_step("command", status=StepStatus.FAILED, exit_code=3)
     assert summary(ended, "left behind").continued_by == "opsdash run --continue a1b2c3d4", "it is not run again"
+
+
+def test_the_command_line_says_the_same_of_it_and_whether_its_command_has_run() -> None:
+    assert sentence(RUN).endswith("opsdash run --continue a1b2c3d4 -- COMMAND, or --roll-back a1b2c3d4")
+    ended = RUN.with_step("command", status=StepStatus.FAILED, exit_code=3)
+    assert sentence(ended).endswith("opsdash run --continue a1b2c3d4, or --roll-back a1b2c3d4")
+    with pytest.raises(Refused, match="The command of run a1b2c3d4 has not run yet"):
+        again(replace(RUN, steps=RUN.steps[2:]), None, (), None)  # type: ignore[arg-type]  # no operation is made
+    begun = RUN.with_step("command", status=StepStatus.BEGUN)
+    with pytest.raises(Refused, match="is not known to have ended"):
+        again(replace(begun, steps=begun.steps[2:]), None, (), None)  # type: ignore[arg-type]
 
 
 def test_a_run_that_has_ended_says_how() -> None:
