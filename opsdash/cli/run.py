@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opsdash.runs.state import RunState
     from opsdash.services.console import Console
 
-VALUES = ("queue", "for", "drain", "reason", "note", "file", "link")
+VALUES = ("queue", "for", "drain", "hold", "reason", "note", "file", "link")
 ALL = "all"
 """What --status means without an id."""
 
@@ -47,8 +47,9 @@ class _Asked:
 @click.argument("name", required=False, metavar="[NAME]")
 @click.argument("words", nargs=-1, metavar="[-- COMMAND...]", type=click.UNPROCESSED)
 @click.option("--queue", help="The queue that the runbook is about; default: all.")
-@click.option("--for", "for_", metavar="DURATION", help="How long its pause lasts if nobody ends it, e.g. 30m.")
+@click.option("--for", "for_", metavar="DURATION", help="How long its pause or hold lasts if nobody ends it, e.g. 30m.")
 @click.option("--drain", metavar="BUILD", help="Instead of a pause: drain the workers of this build, e.g. the old one.")
+@click.option("--hold", metavar="TASK", help="Instead of a pause: hold the tasks of this name; * matches any text.")
 @click.option("--reason", help="The reason; the audit log keeps it with each step.")
 @click.option("--note", help="A note for the audit log, of a runbook that has one.")
 @click.option("--file", help="Where a snapshot is written; default: a new file here.")
@@ -89,7 +90,8 @@ def run(
     interrupted is continued or rolled back by its id.
 
     NAME: The runbook: deploy -- COMMAND pauses (or drains one build), waits until nothing runs, runs the command and
-    resumes; incident pauses, writes everything there is to see into a file, and notes what is known.
+    resumes; incident pauses (or holds the tasks of one name), writes everything there is to see into a file, and notes
+    what is known.
     """
     if continued is not None and name is not None:
         words, name = (name, *words), None  # behind --

@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from opsdash import lua
 from opsdash.model import untrusted
+from opsdash.model.untrusted import MOST_DIGITS
+from opsdash.text import as_text
 
 Kind = Literal["task", "tenant", "limit"]
 KINDS: tuple[Kind, ...] = ("task", "tenant", "limit")
@@ -130,11 +132,15 @@ def tenant_by(headers: Any, key: str, kwargs: Callable[[], Any]) -> str:
 
 
 def tenant_in(values: Any, key: str) -> str:
-    """The tenant that headers or keyword arguments name; empty where they don't."""
+    """The tenant that headers or keyword arguments name; empty where they don't.
+
+    The same for who has made `untrusted.parsed` of a message, and for who has it as Celery reads it.
+    """
     found = values.get(key) if isinstance(values, Mapping) else None
     if type(found) is int:
-        found = str(found)
-    return found if isinstance(found, str) and len(found) <= LONGEST_NAME else ""
+        found = str(found) if -(10**MOST_DIGITS) < found < 10 ** (MOST_DIGITS + 1) else ""
+    found = as_text(found) if isinstance(found, str) else ""
+    return found if len(found) <= LONGEST_NAME else ""
 
 
 def kwargs_of(body: Any) -> Any:

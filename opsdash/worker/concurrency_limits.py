@@ -3,6 +3,9 @@
 A task that has a slot passes. Any other is set aside, as by a hold, and comes back into this or another worker when a
 slot is free: in the order of its queue, with no place taken in a worker meanwhile. While slots suffice nothing is asked
 per task; tasks of other names cost a look into a dict.
+
+A task that several limits match needs a slot of each. It waits for one limit after the other, the oldest first, and
+never goes back to one that it has waited for: else two that have none free would pass it to and fro.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from opsdash.model.hold import MOST_AT_ONCE, Hold
 from opsdash.worker import celery_private, message_origin, requeue
 from opsdash.worker.connection import LINK_ERRORS, Link, describe_error
 from opsdash.worker.hold_rules import MOST_NAMES, HoldRules
+from opsdash.worker.set_aside import FETCHED
 from opsdash.worker.slots import LATER_S, LEASE_S, Ask, Leased, Slots
 
 logger = get_logger(__name__)
@@ -64,12 +68,14 @@ class _Limit:
 
     Attributes:
         running: Requests that have a slot. ``expected``: messages that were fetched for one, and have not begun.
+        blocked: The last one that was fetched went back, as another limit had no slot for it.
     """
 
     def __init__(self, hold: Hold, slots: Slots) -> None:
         self.hold, self.slots = hold, slots
         self.running: set[Any] = set()
         self.expected: list[Any] = []
+        self.blocked = False
         self.meets = re.compile(translate(hold.name)).match
 
     def prune(self) -> None:
@@ -174,12 +180,14 @@ class ConcurrencyLimits:
         limits = self._of(request)
         if not limits or self.error or message_origin.of(request.message) is None:
             return ""
+        in_turn = getattr(request.message, IN_TURN, "")
+        turn = next((number for number, limit in enumerate(limits) if limit.hold.id == in_turn), -1)
         taken: list[_Limit] = []
-        for limit in limits:
-            if not self._take(limit, request):
+        for number, limit in enumerate(limits):
+            if not self._take(limit, request, waited=number <= turn):
                 for one in taken:
                     one.slots.give()
-                return limit.hold.id
+                return limits[max(number, turn)].hold.id
             taken.append(limit)
         self._begins(request, taken)
         return ""
@@ -189,7 +197,9 @@ class ConcurrencyLimits:
         limits = self._of(request)
         if not runs:
             for limit in limits:
-                limit.slots.waiting += limit.hold.id == short
+                if limit.hold.id == short:
+                    limit.slots.waiting += 1
+                    limit.blocked = getattr(request.message, IN_TURN, "") == short
             return
         for limit in limits:
             limit.slots.run()
@@ -200,11 +210,10 @@ class ConcurrencyLimits:
             limit.running.add(request)
         celery_private.watch_end(request, self._ended)
 
-    def _take(self, limit: _Limit, request: Any) -> bool:
+    def _take(self, limit: _Limit, request: Any, *, waited: bool) -> bool:
         if limit.expected and limit.came(request.message):
             return True
-        in_turn = getattr(request.message, IN_TURN, "") == limit.hold.id
-        if limit.slots.waiting and not in_turn:
+        if limit.slots.waiting and not waited:
             self._fill_soon()
             return False
         if limit.slots.take():
@@ -215,12 +224,12 @@ class ConcurrencyLimits:
         if self._beginning or not limit.slots.may_ask():
             return False
         self._renew(limit, requeue.client_of(self._gate.channel), self._keys())
-        return bool(self.error) or ((not limit.slots.waiting or in_turn) and limit.slots.take())
+        return bool(self.error) or ((not limit.slots.waiting or waited) and limit.slots.take())
 
     def _ended(self, request: Any) -> None:
         """Any thread."""
         freed = [limit for limit in tuple(self._limits.values()) if limit.ended(request)]
-        if any(limit.slots.waiting for limit in freed):
+        if freed and self.waits:  # maybe for a slot of another limit, and had none of this one
             self._fill_soon()
 
     def _fill_soon(self) -> None:
@@ -229,10 +238,13 @@ class ConcurrencyLimits:
             self._soon(self._fill)
 
     def _fill(self) -> None:
-        """Fetches one of the tasks that wait, for each limit that has a slot free. Event loop only."""
+        """Fetches one of the tasks that wait, for each limit that has a slot free. Event loop only.
+
+        The newest limit first: what waits for it has waited for older ones before.
+        """
         self._filling = False
         again = False
-        for limit in tuple(self._limits.values()):
+        for limit in reversed(tuple(self._limits.values())):
             limit.prune_expected()
             if limit.slots.waiting and not celery_private.stopping(self._consumer) and limit.slots.take():
                 try:
@@ -245,14 +257,16 @@ class ConcurrencyLimits:
             self._fill_soon()
 
     def _fetch(self, limit: _Limit) -> bool:
-        """Fetches the next one, with the slot that was taken for it; whether there was one."""
+        """Fetches the next one, with the slot that was taken for it; whether there may be another one to fetch."""
         channel, keys = self._gate.channel, self._keys()
         places = self._places(limit, keys)
         names = [*requeue.unacked_keys(channel), keys.hold, *(name for _, _, name in places)]
         expected: list[Any] = []
+        fetched, limit.blocked = "", False
 
         def note(message: Any) -> None:
             setattr(message, IN_TURN, limit.hold.id)
+            setattr(message, FETCHED, fetched)
             expected.append(message)
             limit.expected.append(message)
 
@@ -264,11 +278,12 @@ class ConcurrencyLimits:
             if found:
                 step, queue, _ = places[int(found[0])]
                 place = message_origin.Origin(queue, self._list(channel, queue, step), found[1])
+                fetched = _text(found[3])
                 self._gate.fetches.deliver(place, _text(found[2]), note)
         finally:
             if not expected:
                 limit.slots.give()
-        return bool(found)
+        return bool(found) and not limit.blocked
 
     def _places(self, limit: _Limit, keys: Keys) -> list[tuple[str, str, str]]:
         """Priority step, queue and list of each place where tasks may wait that this worker may run now."""

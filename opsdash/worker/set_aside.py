@@ -23,6 +23,8 @@ ACKNOWLEDGED, HERE, ELSEWHERE = "2", "1", "0"
 """Of a message: see the script."""
 RUNS = {"ended", "refused", "long"}
 """Answers after which a task must run."""
+FETCHED = "opsdash_fetched"
+"""Attribute of a message that has waited for a slot: when it was fetched first, so that it keeps its place."""
 _SCRIPT = lua.load(__name__, "set_aside", LONGEST=LONGEST_LIST)
 
 
@@ -89,6 +91,7 @@ def _arguments(channel: Any, held: Held, state: str) -> Iterator[Any]:
     message = held.request.message
     place = requeue.place_of(message)
     yield from (message.delivery_tag, place.raw, " ".join(held.ids), place.queue, step_of(channel, place), state)
+    yield getattr(message, FETCHED, "")
 
 
 def step_of(channel: Any, place: Any) -> str:

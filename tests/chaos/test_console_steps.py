@@ -168,6 +168,7 @@ def wake_build_scene(console: Console) -> Scene:
 
 def revoke_scene(console: Console) -> Scene:
     host, task_id = hand_of(console), str(uuid4())
+    console.broker.client.lpush("reports", message(task_id))  # a queue that no worker takes from
     return Scene(RevokeTask(task_id=task_id), lambda later: task_id in answer(later, "revoked", host))
 
 
@@ -411,7 +412,7 @@ def hand(request: pytest.FixtureRequest) -> Iterator[None]:
 def console(console_for: Callable[..., Console], postgres_url: str, request: pytest.FixtureRequest) -> Console:
     """Clearing needs two persons in the scenes of an approval."""
     approval = ("clear_queue",) if "approv" in request.node.name else ()
-    return console_for(database_url=postgres_url, queues=("celery", "emails"), approval=approval)
+    return console_for(database_url=postgres_url, queues=("celery", "emails", "reports"), approval=approval)
 
 
 @pytest.fixture
@@ -423,7 +424,7 @@ def later(console: Console, console_for: Callable[..., Console], monkeypatch: py
         valkey.start()
         postgres.start()
         other = console_for(
-            database_url=console.settings.database_url, queues=("celery", "emails"), approval=console.settings.approval
+            database_url=console.settings.database_url, queues=("celery", "emails", "reports"), approval=console.settings.approval
         )
         for key in other.broker.client.scan_iter("opsdash:running:*"):
             other.broker.client.delete(key)
@@ -555,7 +556,7 @@ def test_a_strict_log_whose_database_stops_between_two_steps_leaves_the_truth(
     scene = SCENES[name](console)
     before = known(console)
     url, approval = console.settings.database_url, console.settings.approval
-    strict = console_for(database_url=url, queues=("celery", "emails"), approval=approval, audit="strict")
+    strict = console_for(database_url=url, queues=("celery", "emails", "reports"), approval=approval, audit="strict")
     steps.install(registry()[name], step, postgres.stop, monkeypatch.setattr)
     with suppress(OpsdashError):
         strict.run(scene.operation, actor=BOB, confirm="YES")

@@ -63,9 +63,24 @@ def test_a_lease_that_is_not_renewed_ends(broker: Broker) -> None:
 def test_somebody_elses_values_are_no_lease(broker: Broker) -> None:
     broker.client.set("slots", "foreign")
     assert renew(broker, "a", 0, 3).slots == 3
-    broker.client.hset("slots", mapping={"x": "many", "y": "-3 1 9999999999", "z": "1e9 1 99999999999"})
-    assert renew(broker, "a", 0, 3).slots == 3
-    assert broker.client.hkeys("slots") == ["a"]
+    nonsense = ("many", "-3 1 9999999999", "1e9 1 99999999999", "1 4 .", "1 4 1..2", f"{10**30} 4 9999999999")
+    for text in (*nonsense, f"1 {10**30} 9999999999"):
+        broker.client.hset("slots", "x", text)
+        assert renew(broker, "a", 0, 3).slots == 3, text
+        assert broker.client.hkeys("slots") == ["a"], text
+
+
+def test_a_lease_that_ends_later_than_any_can_ends_as_others_do(broker: Broker) -> None:
+    assert renew(broker, "gone", 0, 3, now="5000").slots == 3
+    assert renew(broker, "a", 0, 3, now="1000").slots == 0, "the clock was set back by more than an hour"
+    assert renew(broker, "a", 0, 3, now="1009.9").slots == 0
+    assert renew(broker, "a", 0, 3, now="1010.1").slots == 3
+
+
+def test_more_workers_than_a_script_can_name_at_once_have_leases_nevertheless(broker: Broker) -> None:
+    broker.client.hset("slots", mapping={f"w{number}": "1 1 1009.000" for number in range(3_000)})
+    found = renew(broker, "a", 0, 3, now="1000", most=3_002)
+    assert (found.slots, len(found.others)) == (2, 3_000)
 
 
 @pytest.fixture
@@ -99,9 +114,13 @@ def test_the_next_is_of_the_best_priority_and_was_fetched_first_and_is_unacknowl
     late = put_aside(broker, limit, "late", 1.0, step="6")
     second = put_aside(broker, limit, "second", 3.0)
     first = put_aside(broker, limit, "first", 2.0, queue="emails")
-    for waiting, text, place in ((2, first, ("0", "emails")), (1, second, ("0", "celery")), (0, late, ("6", "celery"))):
-        left, where, taken, field = next_one()
-        assert (left, where, taken) == (waiting, place, text)
+    for waiting, text, place, at in (
+        (2, first, ("0", "emails"), "2.000000"),
+        (1, second, ("0", "celery"), "3.000000"),
+        (0, late, ("6", "celery"), "1.000000"),
+    ):
+        left, where, taken, field, fetched = next_one()
+        assert (left, where, taken, fetched) == (waiting, place, text, at)
         assert json.loads(broker.client.hget("unacked", field)) == [json.loads(text), "", place[1]]
         assert broker.client.zscore("unacked_index", field) > 1
     assert next_one() == 0
@@ -122,6 +141,6 @@ def test_nothing_is_taken_while_the_limit_is_being_removed_or_is_over(
 def test_a_message_whose_tag_is_taken_gets_a_field_of_its_own(broker: Broker, limit: Hold, next_one: Any) -> None:
     put_aside(broker, limit, "a", 1.0)
     put_aside(broker, limit, "a", 2.0)
-    (_, _, _, one), (_, _, _, other) = next_one(), next_one()
+    (_, _, _, one, _), (_, _, _, other, _) = next_one(), next_one()
     assert one != other
     assert broker.client.hlen("unacked") == broker.client.zcard("unacked_index") == 2

@@ -16,7 +16,7 @@ from opsdash.services.pause.holds import Holds
 from opsdash.services.queues.release_held import HeldTasksMover
 from opsdash.worker import hold_release, requeue
 from opsdash.worker.message_origin import Origin
-from opsdash.worker.set_aside import Held, set_aside
+from opsdash.worker.set_aside import FETCHED, Held, set_aside
 
 pytestmark = pytest.mark.parametrize("client", ["valkey"], indirect=True)
 
@@ -153,3 +153,14 @@ def test_a_hold_with_more_lists_than_are_read_at_once_ends(
     hold = begin(broker)
     raw.hset(broker.keys.held_lists, mapping={f"{hold.id}:0:q{n}": f"{broker.keys.prefix}q{n}" for n in range(1_300)})
     assert HeldTasksMover(broker).release(hold, by="maria").ended
+
+
+def test_what_is_set_aside_again_has_the_place_of_its_first_fetch(broker: Broker, raw: redis.Redis) -> None:
+    hold = begin(broker)
+    channel, requests = fetched(raw, broker, *((name, "celery") for name in "abcd"))
+    for request, at in zip(requests, ("", "2.5", "0.5", "nonsense"), strict=True):
+        setattr(request.message, FETCHED, at)
+    set_aside(channel, [Held(request=request, ids=(hold.id,)) for request in requests])
+    held = raw.lrange(broker.keys.held(hold.id, "0", "celery"), 0, -1)
+    names = {request.message.opsdash_origin.raw: request.id for request in requests}
+    assert [names[text] for text in reversed(held)] == ["a", "c", "b", "d"]

@@ -73,6 +73,12 @@ def test_the_rule_is_that_of_the_workers(broker: Broker) -> None:
         ({"tenant_id": 7}, {}),
         ({"tenant_id": True}, {"tenant_id": ["acme"]}),
         ({}, {}),
+        *(({"tenant_id": number}, {}) for number in (-(10**18), 1 - 10**18, 10**19 - 1, 10**19, 10**30)),
+        ({"tenant_id": "a\0b"}, {}),
+        ({"tenant_id": "\ud800"}, {"tenant_id": "acme"}),
+        ({"tenant_id": ["acme"]}, {"tenant_id": "\udc00"}),
+        ({"tenant_id": "x" * 10**6}, {"tenant_id": "acme"}),
+        ({"tenant_id": "\0" * 200}, {}),
     ):
         text = message(kwargs=kwargs, **headers)
         told = json.loads(text)

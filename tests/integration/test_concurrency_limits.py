@@ -66,6 +66,26 @@ def test_so_many_run_at_once_in_order_and_tasks_of_other_names_do_not_wait_behin
     assert limit(console).held == 0
 
 
+def test_tasks_that_two_limits_match_keep_to_both_in_order_and_do_not_go_to_and_fro(
+    deployment: Deployment, console_for: Callable[..., Console]
+) -> None:
+    console = console_for()
+    run(console, opsdash.LimitConcurrency(task="sample.*", most=3, duration_s=600))
+    run(console, opsdash.LimitConcurrency(task="sample.short", most=2, duration_s=600))
+    ids = deployment.send(6, kwargs={"seconds": 0.1})
+    others = deployment.send(4, name="sample.late", kwargs={"seconds": 0.1})
+    ids += deployment.send(6, kwargs={"seconds": 0.1})
+    with worker(pool="threads", concurrency=6, env=deployment.env):
+        deployment.records.wait_for(16)
+        eventually(lambda: deployment.unacked() == 0, what="all have ended")
+    assert deployment.records.times_run() == dict.fromkeys([*ids, *others], 1)
+    assert at_once(deployment, 0.1, ids) == 2
+    assert at_once(deployment, 0.1, [*ids, *others]) == 3
+    order = [ids.index(start.task_id) for start in deployment.records.starts() if start.task_id in ids]
+    assert all(abs(place - number) < 2 for place, number in enumerate(order)), "two that begin together may be swapped"
+    assert [one.held for one in console.snapshot().concurrency_limits] == [0, 0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_what_a_worker_has_fetched_when_a_limit_begins_waits_too(

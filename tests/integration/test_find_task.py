@@ -239,7 +239,7 @@ def test_the_command_line_finds_searches_and_removes(cli: Callable[..., Result],
     assert (found["state"], found["position"], found["act"]["operation"]) == ("waiting", 1, "remove_task")
     assert all("age_s" in one for one in found["looked_at"])
     nowhere = cli("find-task", "nowhere-1", "--json")
-    assert (nowhere.code, json.loads(nowhere.out)["state"], json.loads(nowhere.out)["act"]) == (0, "not_found", None)
+    assert (nowhere.code, json.loads(nowhere.out)["state"], json.loads(nowhere.out)["act"]) == (5, "not_found", None)
     assert cli("find-task", "two ids").code == 2
     short = cli("find-task", "cmd").out.splitlines()[0]
     assert short.endswith(". To find one by the beginning of its id, give 8 characters or more.")

@@ -402,6 +402,20 @@ def test_an_incident_pauses_writes_a_file_for_its_owner_alone_and_notes_without_
     assert "Done, but failed: snapshot." in shell("run", "--status").said
 
 
+def test_an_incident_of_one_kind_of_task_holds_it_and_pauses_nothing(
+    shell: Shell, busy: Deployment, tmp_path: Path
+) -> None:
+    out = tmp_path / "incident.json"
+    done = shell("run", "incident", "--hold", "payments.*", "--for", "2h", "--file", str(out), "--confirm", "YES")
+    assert done.code == 0, done.said
+    assert not shell.paused()
+    entries = shell.entries(shell.run_id())
+    assert ("hold_tasks", "success") in entries
+    assert "pause_processing" not in {operation for operation, _ in entries}
+    (hold,) = json.loads(out.read_text())["snapshot"]["holds"]
+    assert (hold["hold"]["name"], hold["hold"]["queue"]) == ("payments.*", "")
+
+
 def test_a_team_s_runbook_has_steps_of_any_operation_and_nothing_secret_is_kept(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:

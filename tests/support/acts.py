@@ -10,6 +10,7 @@ EVERY_OPERATION = (
     opsdash.ResumeProcessing(),
     opsdash.ClearQueue(queue="emails"),
     opsdash.ClearTasks(queue="emails", task="shop.*"),
+    opsdash.ClearTenant(tenant="acme"),
     opsdash.HoldTasks(task="shop.charge"),
     opsdash.ReleaseTasks(task="shop.charge"),
     opsdash.HoldTenant(tenant="acme"),

@@ -2,8 +2,9 @@
 -- the time of their fetch gives them, as several workers fetch from one list.
 -- KEYS: hash and index of what is unacknowledged, holds, the lists of holds, then a list per message. ARGV: how many messages
 -- of a list to look through, what the names of held lists begin with; then for each message its field, itself, the ids of
--- holds that match, its queue, its priority step, and ``1`` (it is unacknowledged here), ``0`` (its connection was lost
--- meanwhile) or ``2`` (it was acknowledged and has not begun: a copy is held).
+-- holds that match, its queue, its priority step, ``1`` (it is unacknowledged here), ``0`` (its connection was lost
+-- meanwhile) or ``2`` (it was acknowledged and has not begun: a copy is held), and when it was fetched first, where it has
+-- waited for a slot before.
 -- Answers for each: ``held``; ``copied``, there being no other trace of it; ``waiting``, where it is in its list or held
 -- already; ``gone``; ``ended``: there is no such hold any more; ``refused``: Redis takes no more; ``long``: nobody would find
 -- a list of such a name again. Nothing of a message is changed then; a script that failed half-way would leave open which of
@@ -52,7 +53,7 @@ local function hold(key, message, fetched)
 end
 local answers = {}
 for i = 5, #KEYS do
-  local at = 2 + (i - 5) * 6
+  local at = 2 + (i - 5) * 7
   local field, message, queue, step, state = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
   local id, answer = held_by(ARGV[at + 3], queue, step), 'ended'
   if id and #KEYS[i] > LONGEST then
@@ -70,7 +71,7 @@ for i = 5, #KEYS do
       answer = state == '1' and 'copied' or 'gone'
     end
     if answer == 'held' or answer == 'copied' then
-      local fetched = unacked and tonumber(redis.call('ZSCORE', KEYS[2], field) or now) or tonumber(now)
+      local fetched = tonumber(ARGV[at + 7]) or unacked and tonumber(redis.call('ZSCORE', KEYS[2], field) or now) or tonumber(now)
       local noted = redis.pcall('HSETNX', KEYS[4], id .. ':' .. step .. ':' .. queue, KEYS[i])
       if type(noted) ~= 'number' or not hold(key, message, fetched) then
         answer = 'refused'

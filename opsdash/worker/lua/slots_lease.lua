@@ -12,24 +12,27 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
 end
-local taken, others, all = 0, {}, redis.call('HGETALL', KEYS[1])
+local longest = now + tonumber(ARGV[6])
+local taken, answer, all = 0, {string.format('%.3f', now), 0, 0}, redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  local slots, needed, ends = string.match(all[i + 1], '^(%d+) (%d+) ([%d.]+)$')
-  if not slots or tonumber(ends) <= now then
+  local slots, needed, ends = string.match(all[i + 1], '^(%d+) (%d+) (%d+%.?%d*)$')
+  if not slots or #slots > 5 or #needed > 5 or tonumber(ends) <= now then
     redis.call('HDEL', KEYS[1], all[i])
   elseif all[i] ~= ARGV[1] then
+    if tonumber(ends) > longest + 0.001 then -- Redis's clock was set back: who has it may be gone, and would keep it
+      redis.call('HSET', KEYS[1], all[i], slots .. ' ' .. needed .. ' ' .. string.format('%.3f', longest))
+    end
     taken = taken + tonumber(slots)
-    others[#others + 1] = string.sub(all[i], 1, 200)
-    others[#others + 1] = tonumber(slots)
-    others[#others + 1] = tonumber(needed)
+    answer[#answer + 1] = string.sub(all[i], 1, 200)
+    answer[#answer + 1] = tonumber(slots)
+    answer[#answer + 1] = tonumber(needed)
   end
 end
 local slots = math.max(tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), tonumber(ARGV[5]) - taken))
 if slots == 0 and ARGV[4] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else
-  local ends = string.format('%.3f', now + tonumber(ARGV[6]))
-  redis.call('HSET', KEYS[1], ARGV[1], string.format('%d', slots) .. ' ' .. ARGV[4] .. ' ' .. ends)
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%d', slots) .. ' ' .. ARGV[4] .. ' ' .. string.format('%.3f', longest))
   redis.call('EXPIRE', KEYS[1], ARGV[6])
 end
 local waiting = 0
@@ -37,4 +40,5 @@ for i = 2, #KEYS do
   local length = redis.pcall('LLEN', KEYS[i])
   if type(length) == 'number' then waiting = waiting + length end
 end
-return {string.format('%.3f', now), slots, waiting, unpack(others)}
+answer[2], answer[3] = slots, waiting
+return answer

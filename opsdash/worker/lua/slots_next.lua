@@ -1,8 +1,9 @@
 -- The next task that waits for a slot becomes unacknowledged, as if the worker had fetched it: of the best priority, and of
 -- that the one that was fetched first.
 -- KEYS: hash and index of what is unacknowledged, holds, then lists of waiting tasks. ARGV: id of the limit, then of each list
--- its priority step and queue. Returns how many wait after that, the list's number, the message and the field it has among
--- the unacknowledged ones; without a message: there is none, or the limit is over.
+-- its priority step and queue. Returns how many wait after that, the list's number, the message, the field it has among
+-- the unacknowledged ones, and when it was fetched first (empty: not known); without a message: there is none, or the limit is
+-- over.
 redis.call('HDEL', KEYS[1], '')
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 or redis.call('HEXISTS', KEYS[3], ARGV[1] .. '!') == 1 then return {0} end
 local waiting, best, step, since = 0, nil, nil, nil
@@ -27,4 +28,4 @@ redis.call('ZADD', KEYS[2], now, tag)
 local order = KEYS[best] .. ':order'
 if redis.pcall('LLEN', order) == redis.call('LLEN', KEYS[best]) then redis.call('RPOP', order) end
 redis.call('RPOP', KEYS[best])
-return {waiting - 1, best - 4, message, tag}
+return {waiting - 1, best - 4, message, tag, since > 0 and string.format('%.6f', since) or ''}

@@ -20,6 +20,7 @@ def test_opsdash_has_runbooks_of_its_own_and_a_team_s_file_adds_and_replaces(tmp
     assert own["deploy"].takes_command
     assert own["deploy"].values == {"queue", "for", "drain"}
     assert not own["incident"].takes_command
+    assert own["incident"].values == {"queue", "for", "hold", "file", "note", "link"}
     file = tmp_path / "runbooks.toml"
     file.write_text(
         '[deploy]\n[[deploy.steps]]\nname = "a"\ncommand = ["make", "it"]\n[more]\n[[more.steps]]\nname = "a"\nlink = "https://x.example"\n'
