@@ -17,7 +17,7 @@ from opsdash.cli.reads import connected
 from opsdash.cli.strict import UNCHANGED, Command
 from opsdash.errors import Refused
 from opsdash.model import Preview, to_plain, usernames
-from opsdash.operation import CONFIRMATION
+from opsdash.operation import CONFIRMATION, Operation, command_line, recorded
 from opsdash.text import parse_duration
 
 if TYPE_CHECKING:
@@ -208,9 +208,22 @@ def _run(
         ended = runner.roll_back(made) if how == "roll back" else runner.start(made, how)
     if ended.run.status == "not_taken_back":
         _say(f"to try that again: opsdash run --roll-back {run.id}")
+    for step, undo in undos(ended.run):
+        _say(f"{step} stays as the run has left it; undo: {command_line(undo)}")
     if asked.as_json:
         print_json({"run": ended.run, "exit_code": ended.exit_code})
     return ended.exit_code
+
+
+def undos(run: RunState) -> list[tuple[str, Operation]]:
+    """What undoes each step that a run has done and not taken back, the last first: an incident's pause goes on."""
+    found = []
+    for step in reversed(run.steps):
+        undo = step.effect.get("undo") if step.status.value == "done" else None
+        made = recorded(undo.get("operation"), undo.get("params")) if isinstance(undo, Mapping) else None
+        if made is not None:
+            found.append((step.name, made))
+    return found
 
 
 def _say(text: str) -> None:

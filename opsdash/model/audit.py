@@ -26,6 +26,8 @@ TARGETS = (
     "task",
     "tenant",
     "schedule",
+    "build",
+    "runbook",
 )
 """Parameters that name what an operation is done to, the plainest first."""
 ALL_QUEUES = "all queues"

@@ -61,7 +61,7 @@ class LimitConcurrency(Operation):
         workers, others = services.workers.read(), services.unmanaged.known()
         able = [worker for worker in workers if applies(worker, hold) and worker not in can_not(workers, hold)]
         without = unlimited(services, hold)
-        lines = [Line("will", f"At most {count(most, 'task')} of {self.task} run at once, in all workers together.")]
+        lines = [Line("will", f"{at_most(most, self.task)}, in all workers together.")]
         if (before := services.holds.find("limit", self.task)) is not None:
             lines.append(Line("will", f"It replaces {before.most:,}, set by {before.by or 'an unknown user'}."))
         lines.append(Line("will", f"It ends after {chosen_time(ttl_s)}, and holds for workers that start until then."))
@@ -98,7 +98,7 @@ class LimitConcurrency(Operation):
         most, ttl_s = self._checked(services)
         before = services.holds.find("limit", self.task)
         hold = services.holds.set("limit", self.task, most=most, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
-        message = f"At most {count(most, 'task')} of {self.task} run at once for {chosen_time(ttl_s)}."
+        message = f"{at_most(most, self.task)} for {chosen_time(ttl_s)}."
         if before is not None:
             message += f" Replaced {before.most:,} by {before.by or 'an unknown user'}."
         without = unlimited(services, hold)
@@ -131,6 +131,11 @@ class LimitConcurrency(Operation):
         if not 1 <= ttl_s <= LONGEST_S:
             raise Invalid(f"expected from one second to {chosen_time(LONGEST_S)}.", field="duration_s")
         return self.most, ttl_s
+
+
+def at_most(most: int, task: str) -> str:
+    """``At most 3 tasks of shop.charge run at once``."""
+    return f"At most {count(most, 'task')} of {task} {'runs' if most == 1 else 'run'} at once"
 
 
 def unlimited(services: Services, hold: Hold) -> tuple[str, ...]:

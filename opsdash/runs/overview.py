@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from opsdash.runs.behind import LEFT, state_of
-from opsdash.runs.state import OVER, RunState, RunStatus, command_is_left
+from opsdash.runs.state import OVER, RunState, RunStatus, StepStatus, command_is_left
 from opsdash.runs.store import RunStore
 
 MOST_SHOWN = 20
@@ -53,7 +53,8 @@ def overview(store: RunStore, most: int = MOST_SHOWN) -> tuple[RunSummary, ...]:
 
 def summary(run: RunState, state: str) -> RunSummary:
     """One run, with what ``state_of`` says of it."""
-    at = next((step for step in run.steps if step.status not in OVER), run.steps[-1] if run.steps else None)
+    known = [step for step in run.steps if step.status is not StepStatus.LEFT_OUT] or run.steps
+    at = next((step for step in known if step.status not in OVER), known[-1] if known else None)
     left, back = state == LEFT, run.status is RunStatus.NOT_TAKEN_BACK
     again = " -- COMMAND" if command_is_left(run) else ""
     return RunSummary(

@@ -44,6 +44,8 @@ from opsdash.services.failures.store import FailureStore
 from opsdash.services.workers import time_limits
 from opsdash.services.workers.unmanaged import ANSWER_S
 
+QUEUES = ("celery", "emails", "reports")
+"""The last one is known, and no worker takes from it."""
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
 TASK = json.dumps({"headers": {"task": "shop.order", "id": "1"}})
 QUICK = {
@@ -412,7 +414,7 @@ def hand(request: pytest.FixtureRequest) -> Iterator[None]:
 def console(console_for: Callable[..., Console], postgres_url: str, request: pytest.FixtureRequest) -> Console:
     """Clearing needs two persons in the scenes of an approval."""
     approval = ("clear_queue",) if "approv" in request.node.name else ()
-    return console_for(database_url=postgres_url, queues=("celery", "emails", "reports"), approval=approval)
+    return console_for(database_url=postgres_url, queues=QUEUES, approval=approval)
 
 
 @pytest.fixture
@@ -425,7 +427,7 @@ def later(console: Console, console_for: Callable[..., Console], monkeypatch: py
         postgres.start()
         other = console_for(
             database_url=console.settings.database_url,
-            queues=("celery", "emails", "reports"),
+            queues=QUEUES,
             approval=console.settings.approval,
         )
         for key in other.broker.client.scan_iter("opsdash:running:*"):
@@ -558,7 +560,7 @@ def test_a_strict_log_whose_database_stops_between_two_steps_leaves_the_truth(
     scene = SCENES[name](console)
     before = known(console)
     url, approval = console.settings.database_url, console.settings.approval
-    strict = console_for(database_url=url, queues=("celery", "emails", "reports"), approval=approval, audit="strict")
+    strict = console_for(database_url=url, queues=QUEUES, approval=approval, audit="strict")
     steps.install(registry()[name], step, postgres.stop, monkeypatch.setattr)
     with suppress(OpsdashError):
         strict.run(scene.operation, actor=BOB, confirm="YES")

@@ -63,7 +63,7 @@ def typed(console_for: Callable[..., Console], valkey: Valkey, tmp_path: Path) -
 
 
 def test_every_block_of_the_pages_is_run_here() -> None:
-    assert {block.said for block in DEPLOYING} == {"deploying", "broken", "runbooks"}
+    assert {block.said for block in DEPLOYING if block.mark != "parsed"} == {"deploying", "broken", "runbooks"}
     assert {block.said for block in INCIDENT} == {"incident"}
 
 

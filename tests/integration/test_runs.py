@@ -388,6 +388,7 @@ def test_an_incident_pauses_writes_a_file_for_its_owner_alone_and_notes_without_
     assert found["snapshot"]["workers"]
     assert found["problems"] == []
     assert "https://ops.example.com/operations" in done.said
+    assert "pause stays as the run has left it; undo: opsdash resume-processing" in done.said
     assert "hunter2" not in done.said
     run_id = shell.run_id()
     assert ("add_note", "success") in shell.entries(run_id)

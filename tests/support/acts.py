@@ -14,7 +14,6 @@ EVERY_OPERATION = (
     opsdash.HoldTasks(task="shop.charge"),
     opsdash.ReleaseTasks(task="shop.charge"),
     opsdash.HoldTenant(tenant="acme"),
-    opsdash.ClearTenant(tenant="acme"),
     opsdash.ReleaseTenant(tenant="acme"),
     opsdash.ClearHeld(task="shop.charge"),
     opsdash.RestoreQueue(trash_id="0123"),

@@ -67,6 +67,8 @@ def test_a_run_that_has_ended_says_how() -> None:
     shown = summary(done.closed(RunStatus.DONE, "Done. Resumed.", NOW), "done")
     assert (shown.step, shown.done, shown.message, shown.continued_by) == ("command", 3, "Done. Resumed.", "")
     assert run_row(shown)["state"] == ["ok", "done", ""]
+    shorter = done.with_step("command", status=StepStatus.LEFT_OUT).closed(RunStatus.DONE, "Done.", NOW)
+    assert summary(shorter, "done").step == "verdict", "a step that was left out is not where it ended"
     stays = RUN.closed(RunStatus.NOT_TAKEN_BACK, "Redis is away.", NOW)
     shown = summary(stays, "not taken back")
     assert (shown.continued_by, shown.rolled_back_by) == ("", "opsdash run --roll-back a1b2c3d4")

@@ -36,6 +36,8 @@ def test_target_and_reason_are_fields_of_their_own() -> None:
     assert (row["act"], row["target"], row["why"]) == ("Clear Queue", "emails", "stuck")
     assert entry("quiet_worker", params={"hostname": "celery@a"}).target == "celery@a"
     assert entry("pause_processing", params={"queue": None}).target == "all queues"
+    assert entry("drain_build", params={"build": "1.41"}).target == "1.41"
+    assert entry("run", params={"runbook": "deploy", "reason": ""}).target == "deploy"
     assert entry("hold_tenant", params={"tenant": "acme"}).target == "acme"
     assert entry("pause_schedule", params={"schedule": "nightly"}).target == "nightly"
     filtered = {"ids": "", "task": "shop.*", "queue": "", "group": ""}
