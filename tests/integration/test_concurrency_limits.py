@@ -137,11 +137,7 @@ def test_a_limit_is_removed_with_what_waits_in_front_and_comes_back_by_its_undo(
     act = opsdash.LimitConcurrency(task="sample.short", most=1, duration_s=600, reason="slow shop")
     assert act.heading() == "Limit sample.short to 1 at once"
     assert any("No worker keeps to it now" in text for text in texts(console.preview(act)))
-<<<<<<< HEAD
-    assert run(console, act).message == "At most 1 task of sample.short run at once for 10 minutes."
-=======
     assert run(console, act).message == "At most 1 task of sample.short runs at once for 10 minutes."
->>>>>>> h-eyes
     with worker(pool="threads", env=deployment.env) as one:
         ids = deployment.send(5, kwargs={"seconds": 3})
         eventually(lambda: limit(console).held == 4, what="one runs, the others wait")
