@@ -15,6 +15,8 @@ from opsdash.operation import Operation, registry
 DECLARED = {name: kind for name, kind in registry().items() if kind.__module__.startswith("opsdash.operations.")}
 MORE = {"clear_tasks": ["--task", "x"]}
 """What a command needs beside its target."""
+TYPED = {"most": "3"}
+"""What is typed for an argument that takes no name and no duration."""
 each = pytest.mark.parametrize("kind", DECLARED.values(), ids=DECLARED)
 
 
@@ -25,7 +27,8 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sql
     def run(kind: type[Operation], *options: str, redis_url: str) -> tuple[int, str]:
         monkeypatch.setenv("OPSDASH_REDIS_URL", redis_url)
         monkeypatch.setenv("OPSDASH_DATABASE_URL", sqlite_url)
-        targets = ["400d" for field in dataclasses.fields(kind) if field.metadata["positional"]]
+        positional = [field.name for field in dataclasses.fields(kind) if field.metadata["positional"]]
+        targets = [TYPED.get(name, "400d") for name in positional]
         monkeypatch.setattr(
             sys, "argv", ["opsdash", kind.name.replace("_", "-"), *targets, *MORE.get(kind.name, []), *options]
         )

@@ -156,7 +156,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, _valkey_server: Valkey) -> d
 
 def test_the_command_line_has_it_with_its_preview(found: dict[str, Any]):
     assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
-    assert found["empty"] == "opsdash: sign: enter the text that customers read. Nothing was changed.\n"
+    assert found["empty"] == "opsdash: SIGN: enter the text that customers read. Nothing was changed.\n"
     assert found["dry"].splitlines() == [
         "Close shop for 2h 0m 0s: Customers can't buy anything until the time is over.",
         "  Customers read 'Back at six' for 2h 0m 0s.",
