@@ -50,7 +50,7 @@ ROUNDS, TASKS = 5, 2_000
 class Request(SimpleNamespace):
     """As much of a request as the gate, and the end of a task, need."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__  # type: ignore[assignment] # a namespace has none, and requests are kept in sets
 
     def ends(self) -> None:
         """What Celery calls."""

@@ -49,13 +49,10 @@ def test_each_task_counts_for_its_tenant_wherever_it_is(broker: Broker) -> None:
     keep(broker, [failed("f1", message=sent("f1", tenant_id="acme")), failed("f2"), failed("f3", message=b"")])
     hold(broker, "task", "shop.charge", message(tenant_id="umbrella"), message())
     own = hold(broker, "tenant", "acme", message(tenant_id="acme"), message(tenant_id="acme"), queue="emails")
-    report(broker.client, "a@host", active="5", running_tenants='["tenant_id", 4, {"acme": 2, "7": 1}]')
-    report(broker.client, "older@host", active="3")
-    report(broker.client, "other@host", active="2", running_tenants='["customer", 2, {"acme": 2}]')
-    if broker.keys.worker("a@host") != "opsdash:worker:a@host":
-        for host in ("a@host", "older@host", "other@host"):
-            broker.client.rename(f"opsdash:worker:{host}", broker.keys.worker(host))
-        broker.client.rename("opsdash:workers", broker.keys.workers)
+    told = '["tenant_id", 4, {"acme": 2, "7": 1}]'
+    report(broker.client, "a@host", keys=broker.keys, active="5", running_tenants=told)
+    report(broker.client, "older@host", keys=broker.keys, active="3")
+    report(broker.client, "other@host", keys=broker.keys, active="2", running_tenants='["customer", 2, {"acme": 2}]')
     read = look(broker).read()
     assert by_tenant(read) == {"acme": (2, 2, 1, 2), "7": (1, 1, 0, 0), "umbrella": (0, 0, 0, 1)}
     assert read.tenants[0].hold == own
@@ -148,9 +145,7 @@ def test_it_is_said_which_tenants_have_a_configuration_once_some_have(broker: Br
 
 @pytest.mark.parametrize("told", ["", "no JSON", "[]", '["tenant_id", -1, {"acme": "x"}]', '["tenant_id", 1, [1]]'])
 def test_a_report_that_can_not_be_read_says_nothing(broker: Broker, told: str) -> None:
-    if broker.keys.worker("a") != "opsdash:worker:a":
-        pytest.skip("the reports of this test have no prefix")
-    report(broker.client, "a@host", active="3", running_tenants=told)
+    report(broker.client, "a@host", keys=broker.keys, active="3", running_tenants=told)
     read = look(broker).read()
     assert read.tenants == ()
     assert read.running_unknown + read.others.running == 3

@@ -211,7 +211,7 @@ def test_what_expires_while_it_is_held_does_not_run_and_what_does_not_runs_once(
         expired = deployment.send(10, "sample.late", expires=2)
         ids = deployment.send(10, "sample.late", expires=datetime.now(UTC) + timedelta(hours=1))
         eventually(lambda: held(ops) == 20, what="held")
-        time.sleep(2.0)
+        time.sleep(2.0)  # the first ten expire
         assert held(ops) == 20, "a hold throws nothing away"
         release(ops)
         deployment.records.wait_for(10)

@@ -13,7 +13,7 @@ KEYS = Keys()
 LAYOUT = json.dumps({"separator": "\x06\x16", "steps": [0, 3, 6, 9]})
 
 
-def report(store: redis.Redis, *hostnames: str, lasts_s: float = 0.0, **over: str) -> None:
+def report(store: redis.Redis, *hostnames: str, lasts_s: float = 0.0, keys: Keys = KEYS, **over: str) -> None:
     """A report of each worker, now; or one that stays fresh for so long, however slow the machine is."""
     now = str(time.time() + lasts_s)
     health = {
@@ -24,8 +24,8 @@ def report(store: redis.Redis, *hostnames: str, lasts_s: float = 0.0, **over: st
     }  # fmt: skip
     with store.pipeline() as pipe:
         for hostname in hostnames:
-            pipe.hset(KEYS.worker(hostname), mapping={**health, **over})
-            pipe.zadd(KEYS.workers, {hostname: float(now)})
+            pipe.hset(keys.worker(hostname), mapping={**health, **over})
+            pipe.zadd(keys.workers, {hostname: float(now)})
         pipe.execute()
 
 

@@ -308,7 +308,7 @@ def test_what_has_a_start_is_not_due_before_it_and_a_change_is_no_run() -> None:
     assert entries.last_run(Row(last_run_at=LATE, total_run_count=3)) is None, "it was enabled again then"
 
 
-class Crontab(crontab):  # type: ignore[misc]
+class Crontab(crontab):  # type: ignore[misc] # Celery has no types
     """As django-celery-beat's: in a zone of its own."""
 
     tz: Any = None
@@ -318,7 +318,7 @@ class Crontab(crontab):  # type: ignore[misc]
         super().__init__(*args)
 
 
-class Clocked(BaseSchedule):  # type: ignore[misc]
+class Clocked(BaseSchedule):  # type: ignore[misc] # as above
     """As django-celery-beat's."""
 
     clocked_time = datetime(2026, 12, 24, 18, tzinfo=UTC)

@@ -54,7 +54,7 @@ def drips(connection: socket.socket) -> None:
     connection.recv(65_536)
     for _ in range(10_000):
         connection.sendall(b"H")
-        time.sleep(0.02)
+        time.sleep(0.02)  # a byte now and then, here and below: each read has its answer, and the whole never ends
 
 
 def drips_a_body(connection: socket.socket) -> None:
@@ -75,7 +75,7 @@ def stays_open(connection: socket.socket) -> None:
 
 def hangs(connection: socket.socket) -> None:
     connection.recv(65_536)
-    time.sleep(30)
+    time.sleep(30)  # longer than any limit of the sender
 
 
 def redirects_to(port: int) -> Answer:
@@ -207,7 +207,7 @@ def test_without_a_thread_an_address_is_not_busy_for_ever(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(threading.Thread, "start", none_left)
     sending = Delivery()
-    sending.begin(SimpleNamespace(), message(), ready(NOTE, "id"))  # type: ignore[arg-type]
+    sending.begin(SimpleNamespace(), message(), ready(NOTE, "id"))  # type: ignore[arg-type] # no address is reached
     (outcome,) = sending.collect()
     assert outcome.problem == "no thread could be started"
     assert sending.under_way == 0

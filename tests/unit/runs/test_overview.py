@@ -59,7 +59,7 @@ def test_the_command_line_says_the_same_of_it_and_whether_its_command_has_run() 
         again(replace(RUN, steps=RUN.steps[2:]), None, (), None)  # type: ignore[arg-type]  # no operation is made
     begun = RUN.with_step("command", status=StepStatus.BEGUN)
     with pytest.raises(Refused, match="is not known to have ended"):
-        again(replace(begun, steps=begun.steps[2:]), None, (), None)  # type: ignore[arg-type]
+        again(replace(begun, steps=begun.steps[2:]), None, (), None)  # type: ignore[arg-type] # as above
 
 
 def test_a_run_that_has_ended_says_how() -> None:
