@@ -14,9 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from celery.worker import state as worker_state
-from stage import client, cpu_s, let_go, prepared, server
-from support.sample_app import STARTED
-from support.services import until
+from stage import client, server, throughput
 from support.workers import worker
 
 from opsdash.config.settings import Settings
@@ -122,15 +120,6 @@ def rounds(number: int, tasks: int) -> Iterator[tuple[str, float, float]]:
             pids[way] = stack.enter_context(worker(concurrency=2, env=env)).pid
         for at in range(number + 1):
             for way in random.sample(list(LIMITS), len(LIMITS)):
-                broker, store = stores[way]
-                store.delete(STARTED)
-                prepared(broker, store, tasks, "sample.nothing", last="sample.short")
-                spent_s = cpu_s(pids[way])
-                began = store.time()
-                let_go(store)
-                if not until(lambda store=store: store.llen(STARTED) > 0, timeout_s=120):
-                    raise RuntimeError(f"{way}: the last task did not start")
-                ended = store.time()
-                took_s = (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6
+                per_s, per_processor_s = throughput(*stores[way], pids[way], tasks)
                 if at:  # the first round warms up
-                    yield way, tasks / took_s, tasks / max(0.01, cpu_s(pids[way]) - spent_s)
+                    yield way, per_s, per_processor_s

@@ -11,9 +11,7 @@ import contextlib
 import random
 from collections.abc import Iterator
 
-from stage import POOLS, client, cpu_s, let_go, prepared, server
-from support.sample_app import STARTED
-from support.services import until
+from stage import POOLS, client, server, throughput
 from support.workers import worker
 
 WAYS = {
@@ -54,15 +52,6 @@ def rounds_of(pool: str, rounds: int, tasks: int) -> Iterator[tuple[str, float, 
             pids[way] = running.pid
         for at in range(rounds + 1):
             for way in random.sample(list(WAYS), len(WAYS)):
-                broker, store = stores[way]
-                store.delete(STARTED)
-                prepared(broker, store, tasks, "sample.nothing", last="sample.short")
-                spent_s = cpu_s(pids[way])
-                began = store.time()
-                let_go(store)
-                if not until(lambda store=store: store.llen(STARTED) > 0, timeout_s=120):
-                    raise RuntimeError(f"{pool}, {way}: the last task did not start")
-                ended = store.time()
-                took_s = (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6
+                per_s, per_processor_s = throughput(*stores[way], pids[way], tasks)
                 if at:  # the first round warms up
-                    yield way, tasks / took_s, tasks / (cpu_s(pids[way]) - spent_s)
+                    yield way, per_s, per_processor_s

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 from support import services
-from support.sample_app import make_app
+from support.sample_app import STARTED, make_app
 
 POOLS = ("prefork", "threads", "solo", "gevent")
 STAGE = "bench:stage"
@@ -78,6 +78,24 @@ def cpu_s(pid: int) -> float:
     """Processor time that a process and its living descendants have used. Steps of 10 ms. Source: proc(5), stat."""
     fields = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in family(pid)]
     return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def throughput(server: services.Valkey, store: redis.Redis, pid: int, tasks: int) -> tuple[float, float]:
+    """Tasks a second of a worker, and a second of its processor: from the moment all wait to the last one's start.
+
+    Raises:
+        RuntimeError: The last one did not start within two minutes.
+    """
+    store.delete(STARTED)
+    prepared(server, store, tasks, "sample.nothing", last="sample.short")
+    spent_s = cpu_s(pid)
+    began = store.time()
+    let_go(store)
+    if not services.until(lambda: store.llen(STARTED) > 0, timeout_s=120):
+        raise RuntimeError(f"of {tasks:,} tasks the last one did not start")
+    ended = store.time()
+    took_s = (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6
+    return tasks / took_s, tasks / max(0.01, cpu_s(pid) - spent_s)
 
 
 def _copy(template: dict[str, Any], at: int) -> str:

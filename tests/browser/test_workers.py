@@ -175,7 +175,7 @@ def test_a_pool_is_resized_from_its_row_and_a_time_limit_is_set_above_the_table(
         row.get_by_role("button", name="More").click()
         page.get_by_role("menuitem", name="Resize pool").click()
         dialog = page.get_by_role("dialog", name=f"Resize the pool of {running.hostname}")
-        expect(dialog).to_contain_text("Slots: expected a number from 1 to 1,000.")
+        expect(dialog).not_to_contain_text("expected")  # nothing is wrong before something was typed
         page.get_by_label("Slots", exact=True).fill("3")
         page.get_by_label("Type YES to confirm").focus()
         expect(dialog).to_contain_text(f"{running.hostname}: 2 → 3 slots (prefork).")
