@@ -255,7 +255,7 @@ def hold_rows(holds: Iterable[HeldTasks], *, may: May) -> dict[str, Row]:
             oldest=round(one.oldest_at.timestamp()) if one.oldest_at else None,
             until=round(one.hold.expires_at.timestamp()) if one.hold.expires_at else None,
             by=one.hold.by,
-            reason=one.hold.reason,
+            reason=one.hold.reason or None,
             workers=f"{one.workers} of {one.of}",
             note=f"{', '.join(one.without[:3])} can't hold {one.hold.name}, and run them." if one.without else None,
             acts=acts(one.hold),
