@@ -67,7 +67,7 @@ def test_the_strip_leads_to_the_groups_and_a_group_opens_to_tracebacks(
     expect(row(page, CHARGE.task)).to_contain_text(CHARGE.error)
     expect(row(page, CHARGE.task)).to_contain_text("3")
     expect(row(page, SEND.task)).to_contain_text("emails")
-    assert "tab=failures" in page.url
+    expect(page).to_have_url(re.compile("tab=failures"))
     details(page, f"{CHARGE.task}: {CHARGE.error}")
     expect(opened(page)).to_contain_text(f"12, {XSS}")
     expect(failures(page)).to_contain_text("3 of 3 failures kept")

@@ -75,6 +75,8 @@ def test_while_no_figures_come_nothing_ticks_on_and_nothing_is_called_safe(
             broker.stop()
             expect(page.get_by_text("How far the pause has come is not known now.")).to_be_visible()
             expect(page.get_by_text("safe to deploy")).to_have_count(0)
+            dot = page.get_by_role("table", name="Worker Health").locator(".dot").first
+            expect(dot).to_have_css("filter", "grayscale(1)")  # the table has heard of it, too
             stands = uptime.inner_text()
             page.wait_for_timeout(2_500)
             assert uptime.inner_text() == stands, "an uptime that goes on counting claims a worker that lives"

@@ -69,9 +69,11 @@ def test_pause_and_resume_take_the_whole_width_of_a_phone_and_stay_where_they_ar
 
 
 def test_on_a_phone_one_message_is_open_and_counts_those_behind_it(phone: Page, shoot: Callable[..., None]) -> None:
-    for name in ("emails", "reports", "celery"):
+    for number, name in enumerate(("emails", "reports", "celery"), 1):
         button(phone, f"Pause {name}").click()
         confirm(phone)
+        expect(message(phone)).to_have_count(number)
+        expect(message(phone).last).to_be_visible()
         message(phone).last.hover(force=True)
     expect(message(phone).filter(visible=True)).to_have_count(1)
     expect(message(phone).filter(visible=True)).to_contain_text("2 more")

@@ -233,6 +233,7 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     download.value.save_as(saved)
     with saved.open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["refused"] * 3
+    expect(page).to_have_url(re.compile("refused"))
     page.reload()
     expect(rows).to_have_count(3, timeout=15_000)  # the filter is in the address
     page.get_by_label("Search in the details").fill("no such text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -66,6 +67,7 @@ def test_a_workers_row_opens_to_what_it_runs_and_nothing_held_is_lost_while_that
     expect(tasks).to_have_count(0)
     page.get_by_label("Filter workers").fill("")
     expect(tasks).to_have_count(1)
+    expect(page).not_to_have_url(re.compile("workers="))  # it follows; what a reload shows is what it says
     report_many(store, 3, running=running("sync"))  # else they are silent by now on a busy machine
     page.reload()
     expect(tasks).to_have_count(1)  # the address says which are open
