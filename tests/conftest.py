@@ -27,6 +27,7 @@ hypothesis.settings.load_profile("opsdash")
 KEPT_VARIABLES = {
     "OPSDASH_REQUIRE",
     "OPSDASH_CHROMIUM",
+    "OPSDASH_TEST_FORK",
     "OPSDASH_TEST_REDIS_SERVER",
     "OPSDASH_TEST_POSTGRES",
     "OPSDASH_TEST_SCHEDULES",

@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from support.services import LEASH, Valkey
+from support import programs
+from support.services import Valkey
 from support.workers import PATH, PYTHON
 
 
@@ -39,8 +39,8 @@ def beat(
     command = [PYTHON, "-m", "celery", "-A", app, "beat", "-S", scheduler]
     command += ["-l", "INFO", "-s", str(folder / "schedule"), "--pidfile="]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL)), "self", *command],
+        process = programs.Popen(
+            programs.leashed(command),
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,

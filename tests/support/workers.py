@@ -20,8 +20,9 @@ from typing import Any
 
 import celery
 import redis
+from support import programs
 from support.sample_app import STARTED, make_app
-from support.services import LEASH, until
+from support.services import until
 
 ROOT = Path(__file__).parents[2]
 LOG_TAIL = 6_000
@@ -142,9 +143,8 @@ def worker(
     with tempfile.TemporaryDirectory(prefix="opsdash-worker-") as folder:
         log = Path(folder) / "worker.log"
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                # The leash kills it when this process dies without a chance to clean up.
-                [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL)), "self", *command],
+            process = programs.Popen(
+                programs.leashed(command),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
