@@ -66,19 +66,13 @@ def test_a_signal_is_its_exit_code_and_an_error_its_traceback():
 
 
 def test_a_program_dies_with_the_test_run_that_started_it():
-    def alive(pid: int) -> bool:
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except FileNotFoundError:
-            return False
-
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
     environment = os.environ | {"PYTHONPATH": path}
     with subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE, env=environment) as owner:
         assert owner.stdout
         try:
             pid = int(owner.stdout.readline())
-            assert alive(pid)
+            assert services.alive(pid)
         finally:
             owner.kill()
-    assert services.until(lambda: not alive(pid))
+    assert services.until(lambda: not services.alive(pid))

@@ -23,13 +23,6 @@ with services.folder() as home:
 """
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -43,10 +36,10 @@ def test_a_server_and_its_folder_go_with_a_test_run_that_is_killed(name, fixture
         try:
             pid, home = owner.stdout.readline().decode().split()
             family = [int(pid), *children(int(pid))]
-            assert alive(int(pid))
+            assert services.alive(int(pid))
         finally:
             owner.kill()
-    assert services.until(lambda: not any(map(alive, family)))
+    assert services.until(lambda: not any(map(services.alive, family)))
     assert Path(home).exists()
     with services.folder():  # the next run sweeps what the killed one left, and nothing that is in use
         assert not Path(home).exists()

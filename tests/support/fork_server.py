@@ -97,6 +97,7 @@ def become(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     time.tzset()
     encoding = os.environ.get("PYTHONIOENCODING") or "utf-8"
+    # Silenced: typeshed calls the originals final.
     read, write, tell = io.FileIO(0, "rb"), io.FileIO(1, "wb"), io.FileIO(2, "wb")
     at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(read), encoding)  # type: ignore[misc]

@@ -78,7 +78,7 @@ def leashed(words: list[str]) -> list[str]:
 
 
 class Popen(subprocess.Popen[Any]):
-    """``subprocess.Popen``."""
+    """``subprocess.Popen``. What is silenced below: typeshed has only its public names."""
 
     _told = -1
 
@@ -143,7 +143,7 @@ def run(
     with Popen(*args, **more) as process:
         try:
             out, errors = process.communicate(input, timeout)
-        except BaseException:
+        except BaseException:  # as subprocess.run: Ctrl-C and a time limit leave no program behind
             process.kill()
             raise
     done = subprocess.CompletedProcess(process.args, process.returncode, out, errors)

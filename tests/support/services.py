@@ -96,6 +96,14 @@ def until(ready: Callable[[], bool], *, timeout_s: float = 15.0) -> bool:
     return True
 
 
+def alive(pid: int) -> bool:
+    """The process runs; one that has ended and waits to be collected does not. Reads ``/proc``."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Server:
     """A server process that can be stopped, started again on the same port, frozen, and killed.
 
