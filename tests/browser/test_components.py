@@ -113,7 +113,8 @@ def test_axe_finds_nothing_in_any_component_or_state(
     page.set_viewport_size({"width": width, "height": 1000})
     dress(page, theme)
     axe(page, least=20)
-    for word, tone in (("PAUSED", "warn"), ("PARTLY PAUSED", "warn"), ("DEGRADED", "bad"), ("UNKNOWN", "none")):
+    words = [("PAUSED", "warn"), ("PARTLY PAUSED", "warn"), ("DEGRADED", "bad"), ("UNKNOWN", "none")]
+    for word, tone in words if width > 1000 else words[:1]:  # they differ in colours and words, not in what is narrow
         chips = [["warn", "emails paused", "by maria"], ["bad", "2 workers silent", "w1, w2"]]
         more = {"verdict": ["warn", "Wait: 3 of 5 workers have stopped"], "notices": ["Redis does not answer"]}
         stage.set(parts.strip, word=word, tone=tone, reason="the provider is down", chips=chips, **more)
