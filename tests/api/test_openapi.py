@@ -67,6 +67,7 @@ def test_the_api_passes_every_check_of_schemathesis(api: Client, tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_few_requests_of_schemathesis_find_nothing(api: Client, tmp_path: Path):
     done = fuzz(api, tmp_path, 1, "--phases=examples,fuzzing", "--include-path-regex=queues|clear_queue")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -109,6 +109,7 @@ def test_whatever_the_steps_the_order_is_as_it_was(
         assert after == [one for one in before.split() if one not in taken], (turn, before, order(broker))
 
 
+@pytest.mark.long
 def test_a_group_of_thousands_goes_and_comes_back_quickly(broker: Broker) -> None:
     push(broker, " ".join(f"a{n}" for n in range(500)))
     broker.client.lpush(broker.lists("celery")[0], *(message(f"M{n}", root_id=ROOT) for n in range(10_000)))

@@ -154,6 +154,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, _valkey_server: Valkey) -> d
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.long
 def test_the_command_line_has_it_with_its_preview(found: dict[str, Any]):
     assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
     assert found["empty"] == "opsdash: SIGN: enter the text that customers read. Nothing was changed.\n"

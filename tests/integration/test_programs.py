@@ -28,6 +28,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [subprocess.run, programs.run])
 def test_words_folder_environment_session_and_exit_code_are_those_of_a_start(how, tmp_path: Path):
     done = how(
@@ -44,6 +45,7 @@ def test_words_folder_environment_session_and_exit_code_are_those_of_a_start(how
     assert done.returncode == 7
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["opsdash", "celery"])
 def test_a_module_runs_as_main(module):
     command = [sys.executable, "-m", module, "--version"]
@@ -65,6 +67,7 @@ def test_a_signal_is_its_exit_code_and_an_error_its_traceback():
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.long
 def test_a_program_dies_with_the_test_run_that_started_it():
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
     environment = os.environ | {"PYTHONPATH": path}

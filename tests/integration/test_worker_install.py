@@ -103,6 +103,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin" / "python"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["status"], ["demo"], ["serve"], []])
 def test_a_command_of_the_console_says_how_to_install_it(bare: Path, arguments: list[str], tmp_path: Path) -> None:
     command = [str(bare.with_name("opsdash")), *arguments]
