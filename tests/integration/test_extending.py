@@ -168,6 +168,7 @@ def test_the_command_line_has_it_with_its_preview(found: dict[str, Any]):
     assert found["before"] is None, "a preview changes nothing"
 
 
+@pytest.mark.long
 def test_a_program_reads_its_preview_field_by_field(found: dict[str, Any]):
     preview = found["dry_json"]
     assert [line["kind"] for line in preview["lines"]] == ["will", "will_not", "note"]

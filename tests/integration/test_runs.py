@@ -130,6 +130,7 @@ def python(text: str, *arguments: object) -> tuple[str, ...]:
     return ("--", sys.executable, "-c", text, *map(str, arguments))
 
 
+@pytest.mark.long
 def test_a_deploy_pauses_waits_runs_the_command_and_resumes_each_with_an_entry_of_the_run(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_shorter_pause_of_somebody_else_is_set_again_until_its_own_end(shell: 
     assert abs((after.expires_at - ends).total_seconds()) < 1.5
 
 
+@pytest.mark.long
 def test_without_the_verdict_the_command_is_not_run_and_processing_goes_on(shell: Shell, tmp_path: Path) -> None:
     mark = tmp_path / "deployed"
     done = shell("run", "deploy", "--wait", "1s", "--confirm", "YES", *python(f"open({str(mark)!r}, 'w')"))

@@ -112,6 +112,7 @@ def test_a_command_of_the_console_says_how_to_install_it(bare: Path, arguments: 
     assert re.fullmatch(rf"opsdash: {MISSING}\n", done.stderr), done.stderr
 
 
+@pytest.mark.long
 def test_the_version_names_the_parts_that_are_installed(bare: Path, tmp_path: Path) -> None:
     def told(python: Path | str) -> str:
         command = [str(python), "-m", "opsdash", "--version"]
