@@ -17,6 +17,7 @@ import redis
 from redis.client import Pipeline
 
 import opsdash
+import opsdash.services.console
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.services.queues import lock, put_back, read, scan, take_out

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,7 +21,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from support import steps
+from support import programs, steps
 from support.failed_tasks import failed, keep
 from support.held import put_aside
 from support.messages import message
@@ -482,7 +481,7 @@ def dies(console: Console, operation: Operation, watched: str, step: str) -> Non
         "OPSDASH_APPROVAL": ",".join(settings.approval),
     }
     command = [sys.executable, str(Path(steps.__file__)), operation.name, json.dumps(operation.params()), watched, step]
-    assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
+    assert programs.run(command, env=env, check=False).returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(("name", "step", "fault"), each("kill"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import services
+from support import programs, services
 from support.failed_tasks import failed, keep
 
 from opsdash.config.settings import Settings
@@ -59,7 +59,7 @@ class Stage:
     def __init__(self, url: str, database: str) -> None:
         self.url, self.database = url, database
         self.broker = connect(Settings.from_env({}, redis_url=url, queues=("celery",)))
-        self._consoles = subprocess.Popen(
+        self._consoles = programs.Popen(
             [sys.executable, str(HERE / "dying_console.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 import redis
-from support import services
+from support import programs, services
 from support.services import until
 
 import opsdash
@@ -76,7 +76,7 @@ class Stage:
     def __init__(self, url: str, database: str) -> None:
         self.url, self.database = url, database
         self.broker = connect(Settings.from_env({}, redis_url=url, queues=("celery",)))
-        self._consoles = subprocess.Popen(
+        self._consoles = programs.Popen(
             [sys.executable, str(HERE / "dying_console.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 

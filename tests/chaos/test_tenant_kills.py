@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from support import programs
 from support.services import until
 
 import opsdash
@@ -40,7 +41,7 @@ def doomed(console: Console) -> Iterator[Callable[[int, str], str]]:
     """Runs a sync that dies at the given step; says how it ended."""
     settings = console.settings
     command = [sys.executable, str(DOOMED), settings.redis_url, settings.database_url, settings.secret_key, LEASE_S]
-    with subprocess.Popen(
+    with programs.Popen(
         [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import programs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 DJANGO = {
@@ -50,7 +51,7 @@ def run(valkey_url: str, sqlite_url: str, tmp_path: Path) -> Run:
             "OPSDASH_CELERY_APP": app,
         }
         command = [sys.executable, "-m", "opsdash", *args]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return programs.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     return type_it
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support import programs, services
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.environ.get("OPSDASH_TEST_FORK") == "no", reason="forks on Linux, unless told not to"
+)
 
 SHOWS = """
 import os, sys
@@ -43,6 +45,14 @@ def test_words_folder_environment_session_and_exit_code_are_those_of_a_start(how
     assert done.stdout == f"['-c', 'a', 'b c'] __main__ {tmp_path} ['SHOWN'] said\n"
     assert done.stderr == "True  True\n"
     assert done.returncode == 7
+
+
+def test_what_is_read_at_the_start_is_read_where_it_differs():
+    code = "import sys, tempfile; print(sys.flags.dev_mode, tempfile.gettempdir())"
+    for more, dev in (({}, False), ({"PYTHONDEVMODE": "1"}, True)):
+        environment = {**os.environ, "TMPDIR": "/", **more}
+        done = programs.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.stdout.split() == [str(dev), "/"]
 
 
 @pytest.mark.long

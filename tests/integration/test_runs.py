@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import programs
 from support.deployment import Deployment, deploy
 from support.services import Valkey
 from support.workers import eventually, worker
@@ -72,7 +73,7 @@ class Shell:
             "OPSDASH_SECRET_KEY": console.settings.secret_key or "",
             **more,
         }
-        self._child = subprocess.Popen(
+        self._child = programs.Popen(
             [sys.executable, "-m", "support.doomed_run"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -259,7 +260,7 @@ def test_a_signal_is_passed_on_to_the_command_and_its_exit_code_is_the_run_s(
 ) -> None:
     mark = tmp_path / "runs"
     command = [sys.executable, "-m", "opsdash", "run", "deploy", "--confirm", "YES", *python(TRAPS, mark)]
-    with subprocess.Popen(command, env={**os.environ, **shell.env}, stdin=subprocess.DEVNULL) as running:
+    with programs.Popen(command, env={**os.environ, **shell.env}, stdin=subprocess.DEVNULL) as running:
         eventually(mark.exists, timeout_s=30, what="the command runs")
         assert shell.paused()
         second = shell("run", "deploy", "--confirm", "YES", *python("pass"))
@@ -365,7 +366,7 @@ def test_redis_that_is_away_at_the_end_is_waited_for(
 ) -> None:
     mark, go = tmp_path / "runs", tmp_path / "go"
     command = [sys.executable, "-m", "opsdash", "run", "deploy", "--confirm", "YES", *python(WAITS, mark, go)]
-    with subprocess.Popen(
+    with programs.Popen(
         command, env={**os.environ, **shell.env}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as running:
         eventually(mark.exists, timeout_s=30, what="the command runs")
@@ -488,7 +489,7 @@ def test_a_lease_that_is_not_renewed_ends_and_the_run_s_own_process_then_does_no
         "YES",
         *python("import time; time.sleep(3)"),
     ]
-    with subprocess.Popen(
+    with programs.Popen(
         command, env={**os.environ, **shell.env}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as running:
         eventually(shell.paused, timeout_s=30, what="it pauses")

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
+from support import programs
 from support.services import free_port
 
 from opsdash.config.settings import Settings
@@ -33,7 +34,7 @@ def serve(settings_for: Callable[..., Settings]) -> Iterator[Callable[..., subpr
         }
         # A shell that runs the tests in the background ignores SIGINT, and so would every child.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        process = subprocess.Popen(
+        process = programs.Popen(
             [sys.executable, "-m", "opsdash", "serve", *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 import types
 from typing import Any
@@ -96,6 +97,7 @@ def become(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     time.tzset()
+    tempfile.tempdir = None  # TMPDIR may be another one
     encoding = os.environ.get("PYTHONIOENCODING") or "utf-8"
     # Silenced: typeshed calls the originals final.
     read, write, tell = io.FileIO(0, "rb"), io.FileIO(1, "wb"), io.FileIO(2, "wb")

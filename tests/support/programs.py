@@ -1,9 +1,10 @@
 """Python programs as ``subprocess`` starts them, but by fork: most of a start is imports, the same ones each time.
 
-``Popen`` and ``run`` take what those of ``subprocess`` take. ``python -m opsdash …``, ``python -m celery …`` and
-``python -c …`` of this interpreter come from a process that has imported Celery, or the console, before. Anything else
-(another interpreter, a shell, pools of green threads, which must patch before the first import) is started as ever;
-so is everything where ``OPSDASH_TEST_FORK=no`` or where there is no Linux. What is about imports uses ``subprocess``.
+``Popen`` and ``run`` take what those of ``subprocess`` take. ``python -m opsdash …``, ``-m celery …``, ``-m panel …``,
+``-c …`` and scripts of this interpreter come from a process that has imported Celery, or the console, before. Anything
+else (another interpreter, a shell, pools of green threads, which must patch before the first import) is started as
+ever; so is everything where ``OPSDASH_TEST_FORK=no`` or where there is no Linux. What is about imports, or about
+operations of another package, which are found by the first import, uses ``subprocess``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -26,10 +28,17 @@ from support.services import LEASH
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
 WORKER = ("celery.bin.celery", "celery.bin.worker", "celery.bin.beat", "celery.apps.worker", "celery.worker.components")
 WORKER += ("celery.concurrency.prefork", "celery.concurrency.solo", "celery.concurrency.thread", "celery.events.state")
-WORKER += ("kombu.transport.redis", "celery.backends.redis", "celery.app.control", "opsdash.worker")
+WORKER += ("kombu.transport.redis", "celery.backends.redis", "celery.app.control", "opsdash.worker", "opsdash.beat")
 CONSOLE = ("opsdash.cli", "opsdash.bootstrap", "celery", "kombu.transport.redis", "sqlalchemy.dialects.sqlite")
-CONSOLE += ("psycopg2", "alembic.command", "opsdash.web.server", "opsdash.demo.launch")
+CONSOLE += ("psycopg2", "alembic.command", "opsdash.web.server", "opsdash.demo.launch", "opsdash.operations")
+CONSOLE += ("opsdash.services.console", "opsdash.runs.runner", "panel.command.serve")
+CONSOLE += ("opsdash.services.doctor", "platformdirs.unix", "tornado.platform.asyncio", "logging.config")
+MODULES = {"celery": WORKER, **dict.fromkeys(("opsdash", "panel", "alembic", "support.doomed_run"), CONSOLE)}
+"""What ``python -m`` of these names needs."""
 GREEN = {"gevent", "eventlet"}
+READ_AT_START = re.compile(r"(BOKEH|PANEL)_|PYTHON(?!PATH$|UNBUFFERED$|IOENCODING$)")
+"""Variables that Python, Bokeh or Panel reads once: a program that is given another one is started as ever."""
+OURS = {name: value for name, value in os.environ.items() if READ_AT_START.match(name)}
 
 
 class _Server:
@@ -61,11 +70,9 @@ def _modules(words: list[str]) -> tuple[str, ...]:
     """What a program of these words needs; nothing where it is to be started as ever."""
     if sys.platform != "linux" or os.environ.get("OPSDASH_TEST_FORK") == "no" or words[:1] != [sys.executable]:
         return ()
-    if words[1:3] == ["-m", "celery"]:
-        return () if GREEN & set(words) else WORKER
-    if words[1:3] == ["-m", "opsdash"] or words[1:2] == ["-c"] or words[1].endswith(".py"):
-        return CONSOLE
-    return ()
+    if words[1] == "-m":
+        return () if GREEN & set(words) else MODULES.get(words[2], ())
+    return CONSOLE if words[1] == "-c" or words[1].endswith(".py") else ()
 
 
 def _leash() -> list[str]:
@@ -88,14 +95,16 @@ class Popen(subprocess.Popen[Any]):
         shell, *pipes = rest[8:15]
         words = [args] if isinstance(args, str) else [os.fspath(arg) for arg in args]
         modules = _modules(words)
-        if executable or preexec_fn or pass_fds or shell or process_group != -1 or not modules:
+        environment = dict(os.environ if env is None else env)
+        differs = {name: value for name, value in environment.items() if READ_AT_START.match(name)} != OURS
+        if executable or preexec_fn or pass_fds or shell or process_group != -1 or differs or not modules:
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
         p2cread, _, _, c2pwrite, _, errwrite = pipes
         told, theirs = os.pipe()
         order = {
             "words": words[1:],
-            "environment": dict(os.environ if env is None else env),
+            "environment": environment,
             "folder": os.fspath(cwd or os.getcwd()),
             "session": bool(start_new_session),
         }
