@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from opsdash import installed
-
 
 def main() -> None:
     """Runs the command. Exits with 2 and one line where only a worker's part is installed."""
     try:
         from opsdash import cli
     except ModuleNotFoundError as error:
+        from opsdash import installed
+
         if not (line := installed.missing(error)):
             raise
         if sys.argv[1:] == ["--version"]:

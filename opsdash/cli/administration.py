@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 import opsdash
-from opsdash.cli.output import changing, json_option, log_to_stderr, print_json, print_line, warn
+from opsdash.cli.output import log_to_stderr, print_line
+from opsdash.cli.plain import changing, json_option, print_json, warn
 from opsdash.cli.strict import Command, Group
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid

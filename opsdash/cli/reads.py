@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.text import Text
 
 import opsdash
-from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
+from opsdash.cli.output import line, print_line, print_table, screen
+from opsdash.cli.plain import json_option, print_json, warn
 from opsdash.cli.strict import Command
 from opsdash.cli.summary import NO_WORKERS, in_workers, pace_lines, processing, queue_table, summarize
 from opsdash.errors import OpsdashError, Unavailable
