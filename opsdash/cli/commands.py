@@ -59,7 +59,6 @@ def importing() -> Iterator[None]:
 def names() -> list[str]:
     """Every command, sorted; those of other packages make their modules be imported."""
     from opsdash.operation import registry
-    from opsdash.operations import plugins
 
     operations = registry() if plugins.others() else plugins.own()
     hyphened = {name.replace("_", "-") for name in operations}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from opsdash.demo import MENDED, database
+from opsdash.demo import MENDED
 from opsdash.demo.deployment import Deployment
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Supervisor, step, stop_requests
@@ -36,7 +36,6 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> None:
         if demo.external:
             step("broker", f"OPSDASH_REDIS_URL is set: {demo.external}, with keys that begin with {demo.prefix}")
         env = demo.env()
-        step("database", f"SQLite, migrated; {database.prepare(demo.database_url)} tenants")
         supervisor = Supervisor(demo.parts(), env=env, folder=folder, stops=stops)
         cleanup.callback(supervisor.kill)
         supervisor.run(ready=lambda: _present(demo, open_browser=open_browser))

@@ -29,6 +29,8 @@ RESTART_DELAY_S = 2.0
 """Long enough to see on the page what the end of a worker looks like."""
 POLL_S = 0.1
 """How often the parts are looked at: an end of one has no event to wait for that Ctrl-C would interrupt as well."""
+START_POLL_S = 0.02
+"""Until all is ready, which somebody waits for."""
 _STARTED = time.monotonic()
 
 
@@ -124,7 +126,7 @@ class Supervisor:
                 for child in self.running.values():
                     self._show_log(child)
                 raise Unavailable(f"not ready after {START_TIMEOUT_S:.0f} s: {', '.join(missing)}")
-            time.sleep(POLL_S)
+            time.sleep(POLL_S if started else START_POLL_S)
 
     def stop(self) -> None:
         """Asks all to end, vital ones last. What is left in the end, or at another request to stop, is killed."""

@@ -28,7 +28,15 @@ WORKER = ("celery.bin.celery", "celery.bin.worker", "celery.bin.beat", "celery.a
 WORKER += ("celery.concurrency.prefork", "celery.concurrency.solo", "celery.concurrency.thread", "celery.events.state")
 WORKER += ("kombu.transport.redis", "celery.backends.redis", "celery.app.control", "opsdash.worker")
 CONSOLE = ("opsdash.cli", "opsdash.bootstrap", "celery", "kombu.transport.redis", "sqlalchemy.dialects.sqlite")
-CONSOLE += ("psycopg2", "alembic.command", "opsdash.web.server", "opsdash.demo.launch")
+CONSOLE += (
+    "opsdash.cli.reads",
+    "opsdash.cli.operations",
+    "opsdash.services.console",
+    "psycopg2",
+    "alembic.command",
+    "opsdash.web.server",
+    "opsdash.demo.launch",
+)
 GREEN = {"gevent", "eventlet"}
 
 
