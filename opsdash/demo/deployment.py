@@ -11,7 +11,7 @@ import click
 import redis
 
 from opsdash.config.settings import Settings
-from opsdash.demo import APP, QUEUES, TENANTS_SAID, broker
+from opsdash.demo import APP, QUEUES, broker
 from opsdash.demo.broker import HOST
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Child, Part
@@ -112,7 +112,8 @@ class Deployment:
         page = Part(
             name="page",
             command=self._page_command,
-            ready=self._page_serves,
+            # Its own word, and not an answer on its port: that could be another demo's page.
+            ready=lambda child: f"serves on {HOST}:{self.port}" if "Serving" in child.log_text() else None,
         )
         producer = Part(
             name="producer",
@@ -152,14 +153,6 @@ class Deployment:
         """Two demos that start together both find 5006 free; the slower page ends, and gets another port."""
         self.port = free_port(self.port)
         return _python("opsdash.cli.demo_page", str(self.port))
-
-    def _page_serves(self, child: Child) -> str | None:
-        """Its own word, and not an answer on its port: that could be another demo's page."""
-        log = child.log_text()
-        if "Serving" not in log:
-            return None
-        tenants = log.partition(TENANTS_SAID)[0].rpartition("\n")[2]
-        return f"serves on {HOST}:{self.port}; SQLite, migrated, with {tenants} tenants"
 
 
 def free_port(wanted: int = 0) -> int:

@@ -105,11 +105,12 @@ class Supervisor:
             process_group=0,
         )
 
-    def run(self, ready: Callable[[], None]) -> None:
+    def run(self, ready: Callable[[], None], prepared: Callable[[], bool] = lambda: True) -> None:
         """Starts everything; returns on a request to stop.
 
         Args:
             ready: Called once, when all parts are ready.
+            prepared: Whether what is done beside them is; it may raise.
 
         Raises:
             Unavailable: A part did not start, or a vital one ended.
@@ -119,7 +120,7 @@ class Supervisor:
             for part in self.parts:
                 self._look(part)
             missing = [part.name for part in self.parts if part.name not in self._ready]
-            if not started and not missing:
+            if not started and prepared() and not missing:
                 started = True
                 ready()
             elif missing and time.monotonic() > deadline:
