@@ -30,7 +30,7 @@ RESTART_DELAY_S = 2.0
 POLL_S = 0.1
 """How often the parts are looked at: an end of one has no event to wait for that Ctrl-C would interrupt as well."""
 START_POLL_S = 0.02
-"""Until all is ready, which somebody waits for."""
+"""The same until all is ready, which the user waits for."""
 _STARTED = time.monotonic()
 
 

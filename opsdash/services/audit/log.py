@@ -20,10 +20,14 @@ import sqlalchemy as sa
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status
 from opsdash.services.audit import query, rows
+from opsdash.services.audit import prune as audit_prune
+from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
 from opsdash.services.audit.details import begun_in, stored
 from opsdash.services.audit.outbox import Outbox
+from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
+from opsdash.services.audit.verify import Verification
 from opsdash.services.database.engine import answering, short_label, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import TimeLimit
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from opsdash.services.audit import frame
-    from opsdash.services.audit.prune import Prunable, Pruned
-    from opsdash.services.audit.verify import Verification
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +183,7 @@ class AuditLog:
             Invalid: ``since``, ``until``, ``status`` or ``limit`` can't be used.
             Unavailable: The database did not answer.
         """
-        from opsdash.services.audit import frame  # as below: a command that needs it is rare
+        from opsdash.services.audit import frame  # here, and below: few processes need it
 
         given = {"user": user, "operation": operation, "status": status, "broker": broker}
         meant = self._meant(frame.narrowed(chosen, since, until, given))
@@ -213,9 +215,7 @@ class AuditLog:
     def verify(
         self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
     ) -> Verification:
-        """Walks the hash chain; see `audit.verify.verify`."""
-        from opsdash.services.audit import verify as audit_verify
-
+        """Walks the hash chain; see `audit_verify.verify`."""
         return audit_verify.verify(self.engine, self.signer, head, on_progress)
 
     def by_request(self, request_id: UUID) -> AuditEntry | None:
@@ -280,16 +280,12 @@ class AuditLog:
         except Unavailable:
             return None
 
-    def prunable(self, before: datetime) -> Prunable:
-        """What a prune would take away; see `audit.prune.prunable`."""
-        from opsdash.services.audit import prune as audit_prune
-
+    def prunable(self, before: datetime) -> audit_prune.Prunable:
+        """What a prune would take away; see `audit_prune.prunable`."""
         return audit_prune.prunable(self.engine, before, self.here())
 
     def prune(self, before: datetime, audit_id: UUID) -> Pruned:
-        """Takes away the beginning of the chain; see `audit.prune.prune`."""
-        from opsdash.services.audit import prune as audit_prune
-
+        """Takes away the beginning of the chain; see `audit_prune.prune`."""
         return audit_prune.prune(self.engine, before, audit_id)
 
     def _keep(self, kind: str, entry: AuditEntry) -> None:
