@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -56,12 +57,25 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def _complaining() -> Iterator[None]:
+    """Around what may load operations of other packages: of those that are broken a command says so, and goes on."""
+    from opsdash.operations import plugins
+
+    handler = logging.StreamHandler()
+    plugins.log.addHandler(handler)
+    try:
+        yield
+    finally:
+        plugins.log.removeHandler(handler)
+
+
 def names() -> list[str]:
     """Every command, sorted; those of other packages make their modules be imported."""
     from opsdash.operation import registry
 
-    operations = registry() if plugins.others() else plugins.own()
-    hyphened = {name.replace("_", "-") for name in operations}
+    with _complaining():
+        hyphened = {name.replace("_", "-") for name in (registry() if plugins.others() else plugins.own())}
     for taken in sorted(hyphened & _MODULE_OF.keys()):  # another package's operation never replaces a command of ours
         warn(f"the operation {taken} has the name of a command: the command is kept")
     return sorted(hyphened | _MODULE_OF.keys())
@@ -77,7 +91,8 @@ def load(name: str) -> click.Command | None:
         import opsdash.operations  # noqa: F401 - makes them known
         from opsdash.operation import registry
 
-        operation = registry().get(name.replace("-", "_"))
+        with _complaining():
+            operation = registry().get(name.replace("-", "_"))
         if operation is None or "_" in name:
             return None
         from opsdash.cli.operations import operation_command

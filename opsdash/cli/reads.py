@@ -26,7 +26,7 @@ from opsdash.services.pause.verdict_text import describe_builds
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console  # takes most of a second: --help and demo do without
+    from opsdash.services.console import Console  # takes some tenths of a second: --help and demo do without
 
 DEFAULT_WATCH_S = "2"
 

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status
-from opsdash.services.audit import query, rows
 from opsdash.services.audit import prune as audit_prune
+from opsdash.services.audit import query, rows
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
 from opsdash.services.audit.details import begun_in, stored
