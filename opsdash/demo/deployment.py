@@ -125,7 +125,8 @@ class Deployment:
             command=self._beat_command,
             ready=lambda child: "sends on schedule" if "beat: Starting" in child.log_text() else None,
         )
-        return [*([] if self.external else [own_broker]), *map(self._worker, WORKERS), page, producer, beat]
+        # The page first: its start takes longest.
+        return [*([] if self.external else [own_broker]), page, *map(self._worker, WORKERS), producer, beat]
 
     def _worker(self, name: str) -> Part:
         pool, concurrency = WORKERS[name]
@@ -151,7 +152,7 @@ class Deployment:
     def _page_command(self) -> list[str]:
         """Two demos that start together both find 5006 free; the slower page ends, and gets another port."""
         self.port = free_port(self.port)
-        return _python("opsdash", "serve", "--port", str(self.port))
+        return _python("opsdash.cli.demo_page", str(self.port))
 
 
 def free_port(wanted: int = 0) -> int:

@@ -29,6 +29,8 @@ RESTART_DELAY_S = 2.0
 """Long enough to see on the page what the end of a worker looks like."""
 POLL_S = 0.1
 """How often the parts are looked at: an end of one has no event to wait for that Ctrl-C would interrupt as well."""
+START_POLL_S = 0.02
+"""The same until all is ready, which the user waits for."""
 _STARTED = time.monotonic()
 
 
@@ -103,11 +105,12 @@ class Supervisor:
             process_group=0,
         )
 
-    def run(self, ready: Callable[[], None]) -> None:
+    def run(self, ready: Callable[[], None], prepared: Callable[[], bool] = lambda: True) -> None:
         """Starts everything; returns on a request to stop.
 
         Args:
             ready: Called once, when all parts are ready.
+            prepared: Whether what is done beside them is; it may raise.
 
         Raises:
             Unavailable: A part did not start, or a vital one ended.
@@ -117,14 +120,14 @@ class Supervisor:
             for part in self.parts:
                 self._look(part)
             missing = [part.name for part in self.parts if part.name not in self._ready]
-            if not started and not missing:
+            if not started and prepared() and not missing:
                 started = True
                 ready()
             elif missing and time.monotonic() > deadline:
                 for child in self.running.values():
                     self._show_log(child)
                 raise Unavailable(f"not ready after {START_TIMEOUT_S:.0f} s: {', '.join(missing)}")
-            time.sleep(POLL_S)
+            time.sleep(POLL_S if started else START_POLL_S)
 
     def stop(self) -> None:
         """Asks all to end, vital ones last. What is left in the end, or at another request to stop, is killed."""

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status
-from opsdash.services.audit import exports, frame, query, rows
 from opsdash.services.audit import prune as audit_prune
+from opsdash.services.audit import query, rows
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
 from opsdash.services.audit.details import begun_in, stored
@@ -34,6 +34,8 @@ from opsdash.services.database.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from opsdash.services.audit import frame
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +183,8 @@ class AuditLog:
             Invalid: ``since``, ``until``, ``status`` or ``limit`` can't be used.
             Unavailable: The database did not answer.
         """
+        from opsdash.services.audit import frame  # here, and below: few processes need it
+
         given = {"user": user, "operation": operation, "status": status, "broker": broker}
         meant = self._meant(frame.narrowed(chosen, since, until, given))
         read, said = frame.of_log(self.engine, meant, details=details, limit=limit)
@@ -198,6 +202,8 @@ class AuditLog:
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv``, ``flat`` (CSV with one column per fact) or ``jsonl``, newest entry first; streams."""
+        from opsdash.services.audit import exports
+
         return exports.EXPORTS[form](self.engine, self._meant(chosen))
 
     def head(self) -> str:
