@@ -33,7 +33,7 @@ SECRET_KEY = "a-key-for-a-storm-and-nothing-else"
 TOKEN = "storm-0123456789-0123456789"
 POOLS = ("prefork", "threads", "solo")
 CONCURRENCY = 2
-LOG_TAIL = 4_000
+LOG_TAIL = 40_000
 
 
 class DurableValkey(Valkey):
@@ -255,9 +255,14 @@ def world() -> Iterator[World]:
     """Running, with two workers; nothing of it is left at the end."""
     with contextlib.ExitStack() as stack:
         made = World(stack)
-        made.console.start()
-        for slot in (0, 1):
-            made.start_worker(slot)
+        # Ctrl-C is for the storm alone: what all programs are forked from is in its group, and would end with them.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            made.console.start()
+            for slot in (0, 1):
+                made.start_worker(slot)
+        finally:
+            signal.signal(signal.SIGINT, before)
         yield made
 
 
