@@ -69,10 +69,10 @@ def test_a_row_is_the_same_after_the_file() -> None:
 
 
 def test_later_rounds_come_behind_the_earlier_ones() -> None:
-    first = row(Measured("RQ", "rival", values=(1.0,)), load=(1.0, 2.0))
-    joined = first.more_rounds(row(Measured("RQ", "rival", values=(5.0,)), Measured("new", "rival"), load=(0.5, 1.5)))
+    first = row(Measured("RQ", "rival", values=(1.0,)), load=(1.0, 1.4))
+    joined = first.more_rounds(row(Measured("RQ", "rival", values=(5.0,)), Measured("new", "rival"), load=(1.2, 2.0)))
     assert [one.values for one in joined.contestants] == [(2.0, 4.0, 3.0) * 2, (1.0, 5.0), ()]
-    assert joined.load == (0.5, 2.0)
+    assert joined.load == (1.0, 2.0)
 
 
 class Contest:
@@ -82,7 +82,7 @@ class Contest:
         self.turns: list[str] = []
         self.work = SimpleNamespace(figures=[SimpleNamespace(name="time")], warm=False)
         self.contestants: list[Any] = [
-            SimpleNamespace(name=name, kind=kind, how="", why="", once=lambda name=name: self.turn(name))
+            SimpleNamespace(name=name, kind=kind, how="", why="", only="", once=lambda name=name: self.turn(name))
             for name, kind in kinds.items()
         ]
 

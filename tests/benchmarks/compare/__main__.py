@@ -95,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             taken, load = measured(work, work.prepare(bench), rounds, load=os.getloadavg)
         versions = own_versions() | rivals.versions(*(one for one in PACKAGES if one in rivals.used))
         for figure in work.figures:
-            row = Row(figure.name, figure.what, figure.unit, figure.more, taken[figure.name], load, today, versions)
+            what = figure.what.format(tasks=f"{given.tasks:,}") + (" (with --quick: of less)" if given.quick else "")
+            row = Row(figure.name, what, figure.unit, figure.more, taken[figure.name], load, today, versions)
             found[figure.name] = found[figure.name].more_rounds(row) if given.append and figure.name in found else row
         write(given.output, found)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)

@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 from support.programs import leashed
 
+ROOT = Path(__file__).parents[3]
 PACKAGES: dict[str, tuple[str, ...]] = {
     "celery": ("celery[redis]>=5.4,<5.8",),
     "flower": ("flower>=2,<3", "celery[redis]>=5.4,<5.8"),
@@ -25,13 +26,14 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "dramatiq": ("dramatiq[redis]",),
     "taskiq": ("taskiq", "taskiq-redis"),
     "huey": ("huey", "redis"),
-    "panel": ("panel>=1.9,<2",),
+    "panel": ("panel>=1.9,<2", "redis"),
+    "opsdash": (f"opsdash[console] @ {ROOT.as_uri()}",),
+    "opsdash-worker": (f"opsdash @ {ROOT.as_uri()}",),
 }
 """Environment → what pip is asked for; the newest that installs."""
 SHOWN = ("celery", "kombu", "flower", "rq", "rq-dashboard", "dramatiq", "taskiq", "taskiq-redis", "huey", "panel")
 SHOWN += ("bokeh", "redis")
 DRIVERS = Path(__file__).with_name("drivers")
-ROOT = Path(__file__).parents[3]
 VERSIONS = """
 import json
 from importlib import metadata
@@ -63,7 +65,9 @@ class Rivals:
     @functools.cache  # noqa: B019 - one object for a run
     def _made(self, name: str) -> Path:
         wanted = PACKAGES[name]
-        mark = hashlib.sha256("\n".join((sys.version, *wanted)).encode()).hexdigest()[:8]
+        mark = hashlib.sha256(
+            "\n".join((sys.version, *wanted, build() if "opsdash" in name else "")).encode()
+        ).hexdigest()[:8]
         folder = self.home / f"{name}-{mark}"
         found = folder / "bin" / "python"
         if not (folder / "complete").exists():
@@ -159,7 +163,16 @@ def own_versions() -> dict[str, str]:
     found = {"Python": sys.version.split()[0]}
     for package in ("celery", "kombu", "redis", "panel", "bokeh", "sqlalchemy"):
         found[package if package != "redis" else "redis-py"] = metadata.version(package)
-    say = ["git", "describe", "--always", "--dirty=+", "--abbrev=7"]
-    done = subprocess.run(say, cwd=ROOT, capture_output=True, text=True, check=False)
-    found["opsdash"] = done.stdout.strip() or metadata.version("opsdash")
+    found["opsdash"] = build()
     return found
+
+
+def build() -> str:
+    """The last commit that changed the package; with ``+`` when it has changed since."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    commit = git("log", "-1", "--format=%h", "--", "opsdash", "alembic").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", "opsdash", "alembic").returncode
+    return commit + ("+" if changed else "") if commit else metadata.version("opsdash")

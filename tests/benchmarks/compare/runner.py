@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from playwright.sync_api import Error as BrowserError
+from sqlalchemy.exc import SQLAlchemyError
 
 from opsdash.errors import OpsdashError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .work import Contestant, Work
 
 FAULTS = (RuntimeError, OSError, AssertionError, ValueError, KeyError, redis.RedisError, subprocess.SubprocessError)
-FAULTS += (OpsdashError, BrowserError)
+FAULTS += (OpsdashError, BrowserError, SQLAlchemyError)
 
 
 def order(contestants: Sequence[Contestant], number: int) -> list[Contestant]:
@@ -57,7 +58,7 @@ def measured(
         name: tuple(
             Measured(one.name, one.kind, one.how, tuple(by.get(id(one), ())), _why(one, failed, by))
             for one in contestants
-            if one.once is None or id(one) in failed or id(one) in by
+            if id(one) in by or ((one.once is None or id(one) in failed) and one.only in ("", name))
         )
         for name, by in values.items()
     }

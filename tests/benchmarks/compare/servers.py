@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stage import family
 from support import services
 from support.programs import leashed
 from support.workers import ROOT
@@ -38,7 +41,8 @@ def program(command: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]
         try:
             yield process
         finally:
-            process.kill()
+            for pid in family(process.pid):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -62,10 +66,10 @@ def flower(rivals: Rivals, url: str, *options: str) -> contextlib.AbstractContex
 
 
 def rq_dashboard(rivals: Rivals, url: str) -> contextlib.AbstractContextManager[Served]:
-    """rq-dashboard's first page: its queues, with links to workers and jobs."""
+    """The page of workers of rq-dashboard."""
     port = services.free_port()
     command = [rivals.program("rq", "rq-dashboard"), "-b", "127.0.0.1", "-p", str(port), "-u", url]
-    return served(command, port, "/", "/")
+    return served(command, port, "/", "/0/view/workers")
 
 
 def panel(rivals: Rivals, url: str) -> contextlib.AbstractContextManager[Served]:
@@ -89,13 +93,9 @@ def opsdash(url: str, home: Path, **settings: str) -> Iterator[Served]:
         yield running
 
 
-def rq_workers(rivals: Rivals, url: str, number: int) -> contextlib.ExitStack:
-    """So many of RQ's own workers."""
-    with contextlib.ExitStack() as stack:
-        for at in range(number):
-            command = [rivals.program("rq", "rq"), "worker", "-u", url, "--name", f"w{at}", "--path", str(DRIVERS)]
-            stack.enter_context(program([*command, "default"]))
-        return stack.pop_all()
+def rq_worker(rivals: Rivals, url: str, name: str) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """One of RQ's workers; each runs one job at a time, in a process that it forks for it."""
+    return program([rivals.program("rq", "rq"), "worker", "-u", url, "--name", name, "--path", str(DRIVERS), "default"])
 
 
 def settled(check: object, what: str, timeout_s: float = 30.0) -> None:

@@ -25,7 +25,12 @@ SECRET = "a-key-for-benchmarks-and-nothing-else"
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a work, a row of the table; a greater one is better where ``more`` says so."""
+    """One figure of a work, a row of the table.
+
+    Attributes:
+        what: In words; ``{tasks}`` is what ``--tasks`` says.
+        more: A greater one is better.
+    """
 
     name: str
     what: str
@@ -35,13 +40,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who does the work; ``once`` measures each figure once, without it ``why`` says why not."""
+    """Who does the work.
+
+    Attributes:
+        once: Measures each of its figures once; without it ``why`` says why not.
+        only: The one figure that it is about; all of the work's without it.
+    """
 
     name: str
     kind: str
     how: str = ""
     once: Callable[[], Found] | None = None
     why: str = ""
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,17 +136,19 @@ def limit(how: str, once: Callable[[], Found]) -> Contestant:
     return Contestant("", LIMIT, how, once)
 
 
-def rival(name: str, how: str, make: Callable[[], Callable[[], Found]]) -> Contestant:
-    """Another product, prepared by ``make``; one that can't be installed says so in the table."""
+def rival(name: str, how: str, make: Callable[[], Callable[[], Found]], *, only: str = "") -> Contestant:
+    """Another product, prepared by ``make``; one that can't be installed, or does not start, says so in the table."""
     try:
-        return Contestant(name, RIVAL, how, make())
+        return Contestant(name, RIVAL, how, make(), only=only)
     except NotInstalled as error:
-        return Contestant(name, RIVAL, how, why=f"did not install: {error}")
+        return Contestant(name, RIVAL, how, why=f"did not install: {error}", only=only)
+    except RuntimeError as error:
+        return Contestant(name, RIVAL, how, why=f"failed: {error}"[:200], only=only)
 
 
-def does_not(*names: str, why: str = "") -> list[Contestant]:
+def does_not(*names: str, why: str = "", only: str = "") -> list[Contestant]:
     """Other products that have nothing of the kind."""
-    return [Contestant(name, RIVAL, why=f"does not{f' ({why})' if why else ''}") for name in names]
+    return [Contestant(name, RIVAL, why=f"does not{f' ({why})' if why else ''}", only=only) for name in names]
 
 
 def ms(act: Callable[[], object]) -> float:

@@ -1,10 +1,11 @@
 """Dramatiq."""
 
+import os
 import sys
 
+os.environ["BENCH_URL"] = sys.argv[1]
 import dramatiq
-import redis
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq_tasks import client, last, nothing
 from protocol import ms, serve
 
 # Copies of one message under new ids. KEYS: list and hash. ARGV: number, first, message, its id.
@@ -15,14 +16,7 @@ for n = ARGV[2], ARGV[2] + ARGV[1] - 1 do
   redis.call('RPUSH', KEYS[1], id)
 end
 """
-client = redis.Redis.from_url(sys.argv[1])
-broker = RedisBroker(url=sys.argv[1])
-dramatiq.set_broker(broker)
-
-
-@dramatiq.actor(queue_name="default")
-def nothing(*_):
-    pass
+broker = dramatiq.get_broker()
 
 
 def fill(number, size=600):
@@ -43,6 +37,13 @@ def waiting():
 
 def clear():
     return ms(lambda: broker.flush("default"))
+
+
+def send(number):
+    """As many tasks that do nothing, and one behind them that says when it started."""
+    for _ in range(number):
+        nothing.send()
+    last.send()
 
 
 serve(globals())

@@ -1,7 +1,10 @@
 """Huey."""
 
+import os
 import sys
 
+os.environ["BENCH_URL"] = sys.argv[1]
+import huey_tasks
 import redis
 from huey import RedisHuey
 from protocol import ms, serve
@@ -42,6 +45,13 @@ def find(task_id):
     if len(found) != 1:
         raise RuntimeError("not found")
     return took
+
+
+def send(number):
+    """As many tasks that do nothing, and one behind them that says when it started."""
+    for _ in range(number):
+        huey_tasks.nothing()
+    huey_tasks.last()
 
 
 serve(globals())

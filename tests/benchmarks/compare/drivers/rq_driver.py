@@ -70,7 +70,7 @@ def workers():
 
 
 def everything():
-    """What `rq info` prints: each queue's length, each worker with its state and queues."""
+    """What ``rq info`` prints: each queue's length, each worker with its state and queues."""
     found = []
 
     def act():
@@ -95,6 +95,20 @@ def go():
     called = time.time()
     resume(client)
     return called
+
+
+def send(number):
+    """As many jobs that do nothing, and one behind them that says when it started."""
+    queue.enqueue_many([Queue.prepare_data(rq_tasks.nothing) for _ in range(number)])
+    queue.enqueue(rq_tasks.short, 0)
+
+
+def fill_queues(queues, number):
+    """So many queues, with as many ids in each; only their lengths are read."""
+    for at in range(queues):
+        one = Queue(f"queue-{at:02}", connection=client)
+        client.sadd("rq:queues", one.key)
+        client.rpush(one.key, *[f"{n:036}" for n in range(number)])
 
 
 serve(globals())
