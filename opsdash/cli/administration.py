@@ -51,11 +51,11 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
 @click.option("--show", is_flag=True, help="Open the page in a browser.")
 def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], show: bool) -> None:
     """Serve the page for an existing deployment."""
+    log_to_stderr()
     with importing():
         from opsdash.web.server import serve as serve_page
 
         console = opsdash.connect()
-    log_to_stderr()
     logging.getLogger("opsdash.audit.head").setLevel(logging.INFO)
 
     def ready(url: str) -> None:

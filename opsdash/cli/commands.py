@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from opsdash.cli.help import HELP
 from opsdash.cli.plain import warn
-from opsdash.operations import plugins
 
 if TYPE_CHECKING:
     import click
@@ -72,10 +72,15 @@ def _complaining() -> Iterator[None]:
 
 def names() -> list[str]:
     """Every command, sorted; those of other packages make their modules be imported."""
+    from opsdash import installed
+
+    if not installed.operations():
+        return sorted({*HELP, *_MODULE_OF})
+    import opsdash.operations  # noqa: F401 - makes them known
     from opsdash.operation import registry
 
     with _complaining():
-        hyphened = {name.replace("_", "-") for name in (registry() if plugins.others() else plugins.own())}
+        hyphened = {name.replace("_", "-") for name in registry()}
     for taken in sorted(hyphened & _MODULE_OF.keys()):  # another package's operation never replaces a command of ours
         warn(f"the operation {taken} has the name of a command: the command is kept")
     return sorted(hyphened | _MODULE_OF.keys())

@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-from opsdash.model import to_plain
-
 CHANGES = "opsdash.changes"
 """In the command's ``meta``: it was to change something, so an error says whether anything was changed."""
 
@@ -23,6 +21,8 @@ def changing() -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
+    from opsdash.model import to_plain
+
     takes_all = "utf" in (sys.stdout.encoding or "").lower()
     click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=not takes_all))
 

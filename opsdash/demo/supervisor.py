@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import click
-import redis
 
 from opsdash.demo import keeper
 from opsdash.demo.folder import Folder
@@ -44,6 +43,7 @@ class Part:
         ready: Says in a few words that it is ready, or None while it isn't.
         stdin: What it reads.
         vital: The others start once it is ready and end before it, and without it the demo ends.
+        at_once: It starts with the vital ones: its start takes long, and needs them in the end only.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Part:
     ready: Callable[[Child], str | None]
     stdin: bytes = b""
     vital: bool = False
+    at_once: bool = False
 
 
 class Child:
@@ -159,7 +160,9 @@ class Supervisor:
         """One look at a part: does it have to be started, has it ended, is it ready?"""
         child = self.running.get(part.name)
         if child is None:
-            waits = not part.vital and any(other.vital and other.name not in self._ready for other in self.parts)
+            waits = not (part.vital or part.at_once) and any(
+                other.vital and other.name not in self._ready for other in self.parts
+            )
             if not waits and time.monotonic() > self._start_at.get(part.name, 0.0):
                 try:
                     self.running[part.name] = Child(
@@ -171,7 +174,9 @@ class Supervisor:
             del self.running[part.name]
             self._ended(child, code)
         elif not child.ready:
-            with contextlib.suppress(redis.RedisError):  # the broker does not answer yet
+            from redis import RedisError  # takes a tenth of a second: the first parts start before that
+
+            with contextlib.suppress(RedisError):  # the broker does not answer yet
                 child.ready = part.ready(child)
             if child.ready:
                 back = f"is back (process {child.process.pid}): " if part.name in self._ready else ""

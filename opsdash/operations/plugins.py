@@ -14,7 +14,6 @@ from opsdash.operation import Operation, declared, retain
 
 log = logging.getLogger(__name__)
 
-GROUP = "opsdash.operations"
 SHARED = {"chosen_failures", "chosen_workers", "ends_after", "kept_pause", "plugins"}
 """Modules of this package that are no operations: what several of them share."""
 
@@ -30,11 +29,6 @@ class _Loaded:
 def own() -> tuple[str, ...]:
     """The names of opsdash's own operations, sorted. Imports none."""
     return tuple(one.name for one in pkgutil.iter_modules([str(Path(__file__).parent)]) if one.name not in SHARED)
-
-
-def others() -> bool:
-    """Whether another package brings operations. Imports none."""
-    return bool(_entries())
 
 
 def find(name: str | None = None) -> None:
@@ -59,10 +53,12 @@ def _load() -> None:
     One of another package that can't be loaded is one line in the log, and the console goes on without it. A class that
     no entry point names is left out: its module may have broken off half-way.
     """
+    from opsdash import installed  # most commands load none of other packages, and need not look for any
+
     for name in own():
         import_module(f"opsdash.operations.{name}")
     kept = [*own(), *sorted(declared() - set(own()))]
-    for entry in _entries():
+    for entry in installed.operations():
         try:
             kept.append(_operation(entry.value, entry.load()).name)
         except (Exception, SystemExit) as error:  # a foreign module may raise anything
@@ -70,12 +66,6 @@ def _load() -> None:
             log.error("opsdash continues without the operation %s (%s): %s", entry.name, entry.value, reason)
             log.debug("because of", exc_info=True)
     retain(kept)
-
-
-def _entries() -> Any:
-    from importlib.metadata import entry_points  # most commands need none of other packages
-
-    return entry_points(group=GROUP)
 
 
 def _operation(where: str, found: Any) -> type[Operation]:

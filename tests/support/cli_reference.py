@@ -15,8 +15,9 @@ import click
 
 import opsdash.cli
 from opsdash import model
-from opsdash.cli import MOST_HELP, cli
+from opsdash.cli import MOST_HELP, cli, commands
 from opsdash.model.worker import Connection
+from opsdash.operation import registry
 from opsdash.services.audit.verify import Verification
 from opsdash.services.broker.messages import Message
 from opsdash.services.doctor import Finding
@@ -52,8 +53,10 @@ def of(group: click.Group) -> Iterator[tuple[str, click.Command]]:
 
 def help_module() -> str:
     """The text of opsdash/cli/help.py."""
-    texts = {name: command.get_short_help_str(MOST_HELP) for name, command in of(cli)}
-    turn_on = {name: text for name, command in of(cli) if (text := getattr(command, "turn_on", ""))}
+    names = sorted({*cli.list_commands(click.Context(cli)), *(name.replace("_", "-") for name in registry())})
+    found = {name: commands.load(name) for name in names}
+    texts = {name: command.get_short_help_str(MOST_HELP) for name, command in found.items() if command}
+    turn_on = {name: text for name, command in found.items() if (text := getattr(command, "turn_on", ""))}
     return f'''"""What `opsdash --help` says of each command, so that it need not import them.
 
 Written by tests/support/cli_reference.py: change the commands, not this.
