@@ -51,7 +51,8 @@ def test_the_table_says_who_does_not_do_it_and_where_another_one_is_better() -> 
     ]
     text = table.markdown([row(*others, load=(1.0, 2.5), versions={"rq": "3.0.0", "celery": "5.7.0"})])
     assert text.splitlines()[0] == "celery 5.7.0, rq 3.0.0."
-    assert text.splitlines()[-1] == (
+    assert text.splitlines()[-1] == "Where a rival is better, and how many times: `clear` RQ 3.00."
+    assert text.splitlines()[-3] == (
         "| `clear` | a queue | 3.00 ms (2.00 to 4.00), audited |"
         " RQ 1.00 ms, `empty()`: **0.333**<br>Huey, Taskiq: does not<br>Flower: did not install: no \\| network |"
         " 8.00 ms (6.00 to 9.00), `DEL`: 3.00 | 3; 1.0 to 2.5; 2026-11-29 |"

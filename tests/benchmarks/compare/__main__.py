@@ -28,7 +28,7 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parent)]
 from . import rows  # noqa: E402, F401 - declares them
 from .rivals import PACKAGES, Rivals, own_versions  # noqa: E402
 from .runner import measured  # noqa: E402
-from .table import Row, lost, markdown  # noqa: E402
+from .table import Row, markdown  # noqa: E402
 from .work import WORKS, Bench  # noqa: E402
 
 BEGIN, END = "<!-- compare: begin -->\n", "<!-- compare: end -->\n"
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(name, *(f"    {figure.name:20} {figure.what}, {figure.unit}" for figure in work.figures), sep="\n")
         return 0
     given.output.mkdir(parents=True, exist_ok=True)
-    found, rivals = stored(given.output / "compare.json"), Rivals(given.environments)
+    rivals = Rivals(given.environments)
     today = datetime.now(UTC).date().isoformat()
     for name in chosen(given.rows):
         work, began = WORKS[name], time.monotonic()
@@ -94,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bench = Bench(stack, rivals, quick=given.quick, tasks=given.tasks)
             taken, load = measured(work, work.prepare(bench), rounds, load=os.getloadavg)
         versions = own_versions() | rivals.versions(*(one for one in PACKAGES if one in rivals.used))
+        found = stored(given.output / "compare.json")  # now: other rows may have been measured meanwhile
         for figure in work.figures:
             what = figure.what.format(tasks=f"{given.tasks:,}") + (" (with --quick: of less)" if given.quick else "")
             row = Row(figure.name, what, figure.unit, figure.more, taken[figure.name], load, today, versions)
@@ -101,8 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(given.output, found)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         print(markdown(found[figure.name] for figure in work.figures), flush=True)
-    for row, name, ratio in lost(found.values()):
-        print(f"lost: {row}, {name} is {1 / ratio:.2f} times as good", file=sys.stderr)
     return 0
 
 

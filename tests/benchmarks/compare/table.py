@@ -125,6 +125,8 @@ def markdown(rows: Iterable[Row]) -> str:
     rows = list(rows)
     lines = [_versions(rows), "", _line(HEAD), _line(["---"] * len(HEAD))]
     lines += [_line(_cells(row)) for row in rows]
+    if worse := [f"`{row}` {name} {number(1 / ratio)}" for row, name, ratio in lost(rows)]:
+        lines += ["", f"Where a rival is better, and how many times: {', '.join(worse)}."]
     return "\n".join(lines) + "\n"
 
 
