@@ -191,7 +191,7 @@ def test_foreign_values_in_the_keys_that_are_looked_at_teach_nothing(client: red
 
 @pytest.mark.long
 def test_a_server_that_is_away_leaves_what_was_told_and_is_asked_again():
-    away = redis.Redis(port=1, decode_responses=True)
+    away = redis.Redis(port=1, decode_responses=True, retry=None)
     layouts = Layouts(away, [Claim(source=SETTING, facts={"prefix": "shop:"})])
     assert layouts.layout.prefix == "shop:"
     with pytest.raises(redis.ConnectionError):

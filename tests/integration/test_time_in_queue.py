@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 from support.services import Valkey
-from support.workers import Records, eventually, producer, worker
+from support.workers import REPORTS_OFTEN, Records, eventually, producer, worker
 
 from opsdash.bootstrap import assemble
 from opsdash.config import parsers
@@ -55,7 +55,7 @@ def pause(client: redis.Redis, on: bool) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_waiting_etas_retries_pauses_and_clocks_are_told_apart(valkey: Valkey, client: redis.Redis, pool: str) -> None:
-    env = {"OPSDASH_REDIS_URL": valkey.url}
+    env = {"OPSDASH_REDIS_URL": valkey.url, **REPORTS_OFTEN}
     records = Records(valkey.url)
     with producer(valkey.url) as celery:
         sent = time.time() - 20
@@ -112,7 +112,7 @@ def test_the_figures_outlive_a_worker_that_is_killed_and_a_console_that_is_resta
     monkeypatch.setattr(history, "SERIES", (short, history.COARSE))
     monkeypatch.setattr(pace, "FINE", short)
     monkeypatch.setattr(pace, "READ_S", 0.0)
-    env = {"OPSDASH_REDIS_URL": valkey.url}
+    env = {"OPSDASH_REDIS_URL": valkey.url, **REPORTS_OFTEN}
     settings = settings_for(redis_url=valkey.url, objectives=parsers.objectives("celery=90% within 30s over 1h"))
     with producer(valkey.url) as celery, closing(assemble(settings)) as console:
 
@@ -147,7 +147,7 @@ def test_tasks_that_were_held_are_counted_apart(valkey: Valkey, client: redis.Re
     with (
         producer(valkey.url) as celery,
         closing(assemble(settings)) as console,
-        worker(env={"OPSDASH_REDIS_URL": valkey.url}, pool="threads") as running,
+        worker(env={"OPSDASH_REDIS_URL": valkey.url, **REPORTS_OFTEN}, pool="threads") as running,
     ):
         eventually(console.get_active_workers, what="the worker reports")
         console.run(HoldTasks(task="sample.short"), actor="maria", confirm="YES")

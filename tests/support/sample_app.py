@@ -7,7 +7,8 @@ Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at th
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
 seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
 ``SAMPLE_TOPICS=yes`` adds two queues on a topic exchange, ``SAMPLE_HOOK=exists`` asks Redis before each task,
-``SAMPLE_REMOTE_CONTROL=off`` answers no remote control, ``SAMPLE_POOL_RESTARTS=yes`` lets the pool be restarted.
+``SAMPLE_REMOTE_CONTROL=off`` answers no remote control, ``SAMPLE_POOL_RESTARTS=yes`` lets the pool be restarted,
+``SAMPLE_POLL_S`` is how often the plug-in reads and reports, in place of its own ``POLL_S``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import opsdash.worker
+from opsdash.worker import watcher
 
 STARTED = "sample:started"
 """Redis list: JSON ``[task id, start time, name, argument, worker]`` of every start, in order."""
@@ -91,6 +93,8 @@ if os.environ.get("SAMPLE_TOPICS") == "yes":
     app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
     app.conf.result_backend = broker_url
+if os.environ.get("SAMPLE_POLL_S"):
+    watcher.POLL_S = float(os.environ["SAMPLE_POLL_S"])
 app.conf.worker_pool_restarts = os.environ.get("SAMPLE_POOL_RESTARTS") == "yes"
 if os.environ.get("SAMPLE_PLUGIN") != "no":
     opsdash.worker.install(app)

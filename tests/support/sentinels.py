@@ -65,7 +65,7 @@ class Member(Valkey):
         return redis.Redis(port=self.port, socket_timeout=2, **self._guard.to_server, **more)
 
     def _answers(self) -> bool:
-        with self.client() as client:
+        with self.client(retry=None) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:
@@ -95,11 +95,11 @@ class Watcher(Valkey):
     def _command(self) -> list[str]:
         return [self.program, str(self._config), "--sentinel"]
 
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=2, decode_responses=True, **self._guard.to_sentinel)
+    def client(self, **more: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=2, decode_responses=True, **self._guard.to_sentinel, **more)
 
     def _answers(self) -> bool:
-        with self.client() as client:
+        with self.client(retry=None) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:

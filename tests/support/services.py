@@ -232,7 +232,8 @@ class Valkey(Server):
             self._more = ()
 
     def _answers(self) -> bool:
-        with redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2) as client:
+        # Without the client's own tries, which are seconds apart: this one is asked again in no time.
+        with redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2, retry=None) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:  # not listening yet, or still loading what it saved

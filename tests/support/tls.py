@@ -119,7 +119,7 @@ class TlsServer(Valkey):
         return redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2, **options)
 
     def _answers(self) -> bool:
-        with self.client() as client:
+        with self.client(retry=None) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:

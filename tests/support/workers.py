@@ -47,6 +47,8 @@ def _celery() -> tuple[int, int]:
 
 
 CELERY = celery.VERSION[:2] if sys.executable == PYTHON else _celery()
+REPORTS_OFTEN = {"SAMPLE_POLL_S": "0.25"}
+"""Of a worker of ``sample_app``: for tests that wait for what it reports, and not for how soon."""
 GREEN = [pool for pool in ("gevent", "eventlet") if _can_import(pool)]
 """Pools of green threads that can be tried here."""
 
