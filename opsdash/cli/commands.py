@@ -43,7 +43,7 @@ READS = _MODULE_OF.keys() - {"demo", "serve", "db", "user", "doctor", "notify", 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Around imports: they make some 100,000 objects that stay, and looking for garbage among them takes as long again.
+    """Around imports: they make some 100,000 objects that stay, among which Python would look for garbage in vain.
 
     Measured: a fifth of the processor time of ``opsdash status``.
     """
