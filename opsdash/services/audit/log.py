@@ -28,7 +28,7 @@ from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
 from opsdash.services.audit.verify import Verification
-from opsdash.services.database.engine import answering, short_label, transaction
+from opsdash.services.database.engine import answering, short_label, statement, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import TimeLimit
 
@@ -342,10 +342,14 @@ class AuditLog:
             Duplicate: Another entry has this request id.
         """
         try:
+            if kind == "begin" and not again:
+                with statement(self._writer) as connection:
+                    rows.insert(connection, entry)
+                return
             with transaction(self._writer) as connection:
                 if kind != "begin":
                     rows.close(connection, kind, self.signer.next(connection, entry))
-                elif not again or rows.status_of(connection, entry) is None:
+                elif rows.status_of(connection, entry) is None:
                     rows.insert(connection, entry)
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise DuplicateRequest(entry.request_id) from error
