@@ -180,7 +180,7 @@ def replace_restore(channel: Any) -> None:
 def _closed_once(channel: Any) -> Iterator[None]:
     """What kombu has closed already is a lost connection, and not the end of the worker.
 
-    When the broker goes away under a fetch, kombu closes the channel twice: the first time breaks off, and the second
+    When the broker goes away under a fetch, kombu closes the channel twice: the first time fails, and the second
     has no address to connect to any more. The ``AttributeError`` that it raises then ends a worker.
 
     Raises:
