@@ -150,6 +150,8 @@ def test_each_act_has_one_true_entry(request_: Request, rows: list[Any], fault: 
 
 def test_an_entry_without_an_act_is_a_fault() -> None:
     assert named(invariants.audit({}, [ROW], 0.0)) == ["no entry without an act"]
+    assert named(invariants.audit({}, [ROW], 0.0, ended=1)) == ["no entry without an act"]
+    assert invariants.audit({}, [("1", "resume_processing", "success", None)], 0.0, ended=1) == []
 
 
 SHOWN: dict[str, Any] = {

@@ -50,6 +50,7 @@ class Storm:
         self._begun: list[tuple[str, float]] = []
         self._size: Size | None = None
         self._life = 0
+        self._ended = 0
 
     def run(self, steps: Iterable[Step], over: Callable[[], bool]) -> None:
         """Raises ``Broken`` at the first step after which something is not true."""
@@ -133,7 +134,7 @@ class Storm:
         return [(id_, operation, status, None if n is None else int(n)) for id_, operation, status, n in rows]
 
     def _audit(self) -> list[Fault]:
-        faults = invariants.audit(self.acts.requests, self._rows(), time.time())
+        faults = invariants.audit(self.acts.requests, self._rows(), time.time(), self._ended)
         verified = self.world.auditor.audit.verify()
         if not verified.ok:
             faults.append(Fault("the chain verifies", "whole", verified.message, repr(verified.problems)))
@@ -177,6 +178,7 @@ class Storm:
         acts = self.acts
         acts.begin(0)
         lying = acts.look().places
+        self._ended = len(acts.last.flags)
         self.world.raw.flushdb()
         acts.ledger.loose |= dict.fromkeys(lying, "flushed")
         acts.expected, acts.stopped = invariants.Expected(tenants=None), []
