@@ -212,12 +212,13 @@ def test_what_happened_while_nobody_looked_is_no_rate_of_the_bucket_after_it(
     next_bucket(broker)
     console.record(snapshot(3, worker({"celery": 100})))
     time.sleep(STEP_MS * 3.5 / 1000)  # an outage: nothing was recorded
+    next_bucket(broker)
     console.record(snapshot(3, worker({"celery": 900})))
     next_bucket(broker)
     console.record(snapshot(3, worker({"celery": 901})))
     *_, after, later = History(broker).read(STEP_MS * 50 / 1000)
     assert after.started_per_s == {}
-    assert 0 < later.started_per_s["celery"] < 50  # one task within a bucket or two
+    assert 0 < later.started_per_s["celery"] < 100  # one task within a bucket or a part of it, and not 801 in five
 
 
 def test_an_idle_queue_has_a_rate_of_zero_only_where_a_worker_tells_so(broker: Broker) -> None:

@@ -182,7 +182,7 @@ def test_a_deployment_with_a_key_prefix_is_paused_by_its_own_flag_only(valkey: V
 @pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:
-        blocker = deployment.send(1, kwargs={"seconds": 1.0})
+        blocker = deployment.send(1, kwargs={"seconds": 3.0})
         deployment.records.wait_for(1)
         sent = {priority: deployment.send(6, priority=priority) for priority in (0, 9, 6, 3)}
         eventually(lambda: deployment.waiting() == 20, what="it has prefetched four")
@@ -199,7 +199,7 @@ def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool
 @pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:
-        blocker = deployment.send(1, kwargs={"seconds": 1.5})
+        blocker = deployment.send(1, kwargs={"seconds": 3.0})
         deployment.records.wait_for(1)
         ids = deployment.send(2)  # fewer than it may prefetch: a fetch is under way, and gets what is put back first
         eventually(lambda: deployment.waiting() == 0, what="it has prefetched both")
