@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-
-from opsdash import installed
 
 
 def main() -> None:
     """Runs the command. Exits with 2 and one line where only a worker's part is installed."""
+    gc.disable()  # as `opsdash.cli.commands.importing` says
     try:
         from opsdash import cli
     except ModuleNotFoundError as error:
+        from opsdash import installed
+
         if not (line := installed.missing(error)):
             raise
         if sys.argv[1:] == ["--version"]:
@@ -19,9 +21,11 @@ def main() -> None:
             sys.exit(0)
         sys.stderr.write(f"opsdash: {line}\n")
         sys.exit(2)
-    except KeyboardInterrupt:  # the imports take most of a second
+    except KeyboardInterrupt:  # the imports take a moment
         sys.stderr.write("opsdash: interrupted. Nothing was changed.\n")
         sys.exit(130)
+    gc.freeze()
+    gc.enable()
     cli.main()
 
 

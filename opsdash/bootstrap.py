@@ -1,4 +1,4 @@
-"""Puts a console together: loads the operations, opsdash's own and those of other packages, and hands them over.
+"""Puts a console together: makes the operations known, opsdash's own and those of other packages, and hands them over.
 
 Nothing below knows an operation by name, so this is the one place that must be imported before any is looked for.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import opsdash.operations  # noqa: F401 - declares them all
+import opsdash.operations  # noqa: F401 - makes them known
 from opsdash.operation import registry
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if find_spec("sqlalchemy") is None:  # a worker's install: the error comes with 
 
 
 def assemble(settings: Settings) -> Console:
-    """A console with every operation that is declared. Opens no connection yet.
+    """A console with every operation. Opens no connection yet.
 
     Raises:
         Invalid: A setting is wrong.
     """
-    from opsdash.services.console import Console  # takes most of a second: --help does without
+    from opsdash.services.console import Console  # takes some tenths of a second: --help does without
 
     return Console(settings, operations=registry())
 

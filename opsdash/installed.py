@@ -23,6 +23,8 @@ CONSOLE = (
     "sqlalchemy",
 )
 """Modules of the extra ``console``, by the names they are imported by."""
+OPERATIONS = "opsdash.operations"
+"""The entry point group by which other packages bring operations."""
 HINT = 'pip install "opsdash[console]"'
 LISTED = {
     "worker": ("celery", "kombu", "redis"),
@@ -31,6 +33,11 @@ LISTED = {
     "notify": ("apprise",),
 }
 """Part → distributions whose versions matter where something fails. Without the first the part is not installed."""
+
+
+def operations() -> importlib.metadata.EntryPoints:
+    """The operations of other packages. Imports none."""
+    return importlib.metadata.entry_points(group=OPERATIONS)
 
 
 def missing(error: ModuleNotFoundError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -31,6 +31,8 @@ RESERVED = frozenset({"confirm", "phrase", "dry_run", "as_json", "json", "wait",
 """Names that every surface has for itself: no parameter takes them."""
 
 _registry: dict[str, type[Operation]] = {}
+_finders: list[Callable[[str | None], None]] = []
+"""What declares an operation that is not declared yet: ``find_by``."""
 
 
 def argument(
@@ -280,20 +282,52 @@ def parameters(operation: Operation | type[Any]) -> tuple[dataclasses.Field[Any]
     return tuple(sorted(dataclasses.fields(operation), key=lambda field: field.name == "reason"))
 
 
-def retain(names: Collection[str]) -> None:
-    """Takes all other operations off the registry: what a package has declared that turned out to be broken."""
-    for name in _registry.keys() - names:
-        del _registry[name]
+class _Registry(Mapping[str, type[Operation]]):
+    """As ``registry`` says."""
+
+    def __getitem__(self, name: str) -> type[Operation]:
+        if name not in _registry:
+            _find(name)
+        return _registry[name]
+
+    def __iter__(self) -> Iterator[str]:
+        _find(None)
+        return iter(tuple(_registry))
+
+    def __len__(self) -> int:
+        _find(None)
+        return len(_registry)
+
+
+def find_by(find: Callable[[str | None], None]) -> None:
+    """Says how an operation that is not declared yet is found: by its name, or with None all of them."""
+    _finders[:] = [find]
+
+
+def _find(name: str | None) -> None:
+    for find in _finders:
+        find(name)
+
+
+def declared() -> set[str]:
+    """The names of those that are declared so far."""
+    return set(_registry)
+
+
+def retain(names: Sequence[str]) -> None:
+    """Keeps these, in this order: all else is what a package has declared that turned out to be broken."""
+    global _registry
+    _registry = {name: _registry[name] for name in names}
 
 
 def registry() -> Mapping[str, type[Operation]]:
-    """Every declared operation by name, in the order of declaration; `opsdash.bootstrap` loads them."""
-    return MappingProxyType(_registry)
+    """Every operation by name, known to `opsdash.bootstrap`; imported when asked for, all when they are listed."""
+    return _Registry()
 
 
 def recorded(name: object, params: object) -> Operation | None:
     """The operation that was written down so; None where this opsdash does not have it, or not with such parameters."""
-    kind = _registry.get(name) if isinstance(name, str) else None
+    kind = registry().get(name) if isinstance(name, str) else None
     if kind is None or not isinstance(params, Mapping) or HIDDEN in repr(params):
         return None
     try:

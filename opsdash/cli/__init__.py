@@ -8,32 +8,19 @@ import io
 import logging
 import os
 import sys
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import click
 
-from opsdash import installed
-from opsdash.cli.administration import db, demo, serve
-from opsdash.cli.audit import audit
-from opsdash.cli.concurrency_limits import concurrency_limits
-from opsdash.cli.doctor import doctor
-from opsdash.cli.failed import failed
-from opsdash.cli.holds import holds
-from opsdash.cli.messages import approvals, peek, trash
-from opsdash.cli.notify import notify
-from opsdash.cli.operations import OperationCommand, operation_commands
-from opsdash.cli.output import CHANGES, print_json, warn
-from opsdash.cli.peers import peers
-from opsdash.cli.rate_limits import rate_limits
-from opsdash.cli.reads import queues, status, workers
-from opsdash.cli.run import run
-from opsdash.cli.schedules import schedules
+from opsdash.cli import commands
+from opsdash.cli.help import HELP, TURN_ON
+from opsdash.cli.plain import CHANGES, print_json, warn
 from opsdash.cli.strict import Group
-from opsdash.cli.tasks import find_task, tasks
-from opsdash.cli.tenants import tenants
-from opsdash.cli.user import user
-from opsdash.cli.workflow import workflow
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
+
+if find_spec("rich") is None:  # a worker's install, which may have click: no command could print
+    raise ModuleNotFoundError("No module named 'rich'", name="rich")
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
@@ -44,11 +31,9 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
-READS = (
-    *(status, queues, workers, holds, tenants, rate_limits, concurrency_limits, schedules, failed),
-    *(peek, find_task, workflow, tasks, trash, approvals, audit),
-)
 WHY = "To find out why: opsdash doctor."
+MOST_HELP = 200
+"""Characters of another package's command in the list."""
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""
 MAX_LINE = 1_000
@@ -60,21 +45,29 @@ class _ReaderGoneError(Exception):
 
 
 class _Commands(Group):
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Adds it, unless its name is taken: another package's operation never replaces a command of ours."""
-        if (name or cmd.name) in self.commands:
-            warn(f"the operation {name or cmd.name} has the name of a command: the command is kept")
-            return
-        super().add_command(cmd, name)
+    """Every command by name; its module is imported when it is run, and none of them for the list."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return commands.names()
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command."""
+        return commands.load(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists them; last, with a line on how it is turned on, what not everybody uses."""
-        rare = {n: one for n, one in self.commands.items() if isinstance(one, OperationCommand) and one.turn_on}
-        everyday = click.Group(commands={name: one for name, one in self.commands.items() if name not in rare})
-        everyday.format_commands(ctx, formatter)
-        if rare:
-            with formatter.section("Further commands"):
-                formatter.write_dl([(name, f"{one.short_help} {one.turn_on}") for name, one in rare.items()])
+        everyday: list[tuple[str, str]] = []
+        rare: list[tuple[str, str]] = []
+        for name in self.list_commands(ctx):
+            text, turn_on = HELP.get(name, ""), TURN_ON.get(name, "")
+            if not text and (command := self.get_command(ctx, name)):  # another package's
+                text, turn_on = command.get_short_help_str(MOST_HELP), getattr(command, "turn_on", "")
+            (rare if turn_on else everyday).append((name, f"{text} {turn_on}".rstrip()))
+        for title, rows in (("Commands", everyday), ("Further commands", rare)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -83,7 +76,7 @@ class _Commands(Group):
         except BrokenPipeError as error:  # as it is, click would end with 1: a bug, by our exit codes
             raise _ReaderGoneError from error
         except OpsdashError as error:
-            reads = ctx.invoked_subcommand in {command.name for command in READS}
+            reads = ctx.invoked_subcommand in commands.READS
             _complain(
                 error, changes=CHANGES in ctx.meta, advice=WHY if reads and isinstance(error, Unavailable) else ""
             )
@@ -96,14 +89,17 @@ class _Commands(Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             typed = args[0]
-            near = [name for name in self.commands if name.startswith(typed.lower())]
-            near = near or difflib.get_close_matches(typed, self.commands, cutoff=0.7)
+            names = self.list_commands(ctx)
+            near = [name for name in names if name.startswith(typed.lower())]
+            near = near or difflib.get_close_matches(typed, names, cutoff=0.7)
             meant = f"Did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists them."
             raise click.UsageError(f"No such command {typed!r}. {meant}") from error
 
 
 def _version(ctx: click.Context, _option: click.Parameter, given: bool) -> None:
     if given:
+        from opsdash import installed
+
         click.echo(installed.describe())
         ctx.exit()
 
@@ -124,16 +120,6 @@ def cli() -> None:
 
     Settings come from the environment (OPSDASH_REDIS_URL, OPSDASH_DATABASE_URL, ...).
     """
-
-
-for command in (
-    *(demo, serve, db, user, doctor, notify),
-    *READS,
-    peers,
-    run,
-    *operation_commands(),
-):
-    cli.add_command(command)
 
 
 def main() -> NoReturn:

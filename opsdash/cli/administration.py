@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 import opsdash
-from opsdash.cli.output import changing, json_option, log_to_stderr, print_json, print_line, warn
+from opsdash.cli.commands import importing
+from opsdash.cli.output import log_to_stderr, print_line
+from opsdash.cli.plain import changing, json_option, print_json, warn
 from opsdash.cli.strict import Command, Group
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
@@ -49,10 +51,11 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
 @click.option("--show", is_flag=True, help="Open the page in a browser.")
 def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], show: bool) -> None:
     """Serve the page for an existing deployment."""
-    from opsdash.web.server import serve as serve_page
-
     log_to_stderr()
-    console = opsdash.connect()
+    with importing():
+        from opsdash.web.server import serve as serve_page
+
+        console = opsdash.connect()
     logging.getLogger("opsdash.audit.head").setLevel(logging.INFO)
 
     def ready(url: str) -> None:

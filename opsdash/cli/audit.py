@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
+from opsdash.cli.output import print_line, print_table
+from opsdash.cli.plain import json_option, print_json, warn
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Group
 from opsdash.errors import Invalid, Refused

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_line
+from opsdash.cli.output import print_line
+from opsdash.cli.plain import json_option, print_json
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
 from opsdash.errors import Invalid, Unavailable

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_table, warn
+from opsdash.cli.output import print_table
+from opsdash.cli.plain import json_option, print_json, warn
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
 from opsdash.operations.approve import described

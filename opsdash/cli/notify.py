@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_line, warn
+from opsdash.cli.output import print_line
+from opsdash.cli.plain import json_option, print_json, warn
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command, Group
 from opsdash.config.settings import Settings

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import opsdash.bootstrap  # noqa: F401 - loads the operations
-from opsdash.cli.output import changing, clean, print_json, print_line, print_styled, warn
+from opsdash.cli.output import print_line, print_styled
+from opsdash.cli.plain import changing, clean, print_json, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import UNCHANGED, Command
 from opsdash.cli.summary import outbox
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain, sentences
 from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, to_plain, usernames
-from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
+from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, spelled, undo_of
 from opsdash.services.best_effort import best_effort
 from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.queues.trash import span
@@ -59,18 +59,17 @@ class OperationCommand(Command):
             raise click.Abort(f"interrupted. {ctx.meta.get(BEGUN, UNCHANGED)}") from None
 
 
-def operation_commands() -> Iterator[click.Command]:
-    """A click command per operation, from its declaration."""
-    for operation in registry().values():
-        command = OperationCommand(
-            operation.name.replace("_", "-"),
-            callback=_callback(operation),
-            params=[*_parameters(operation), *_common_options(), *(_wait_options() if operation.settles else ())],
-            help="\n\n".join([operation.help, operation.warning, *_targets(operation)]),
-            short_help=operation.help,
-        )
-        command.turn_on = operation.turn_on
-        yield command
+def operation_command(operation: type[Operation]) -> OperationCommand:
+    """The click command of an operation, from its declaration."""
+    command = OperationCommand(
+        operation.name.replace("_", "-"),
+        callback=_callback(operation),
+        params=[*_parameters(operation), *_common_options(), *(_wait_options() if operation.settles else ())],
+        help="\n\n".join([operation.help, operation.warning, *_targets(operation)]),
+        short_help=operation.help,
+    )
+    command.turn_on = operation.turn_on
+    return command
 
 
 def _callback(kind: type[Operation]) -> Callable[..., None]:

@@ -1,14 +1,12 @@
-"""Printing: tables for people (no colour off a terminal), JSON for programs."""
+"""Printing for people: lines and tables (no colour off a terminal)."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console as Screen
@@ -16,7 +14,7 @@ from rich.console import ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from opsdash.model import to_plain
+from opsdash.cli.plain import clean
 from opsdash.redaction import LogFilter
 
 _PIPE_WIDTH = 10_000  # a file or a pipe has no right edge: nothing is cut
@@ -43,22 +41,6 @@ _STYLES = {
     "warning": "yellow",
     "error": "bold red",
 }
-
-CHANGES = "opsdash.changes"
-"""In the command's ``meta``: it was to change something, so an error says whether anything was changed."""
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
-
-def changing() -> None:
-    """Says of the command that runs that it is to change something."""
-    click.get_current_context().meta[CHANGES] = True
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    takes_all = "utf" in (sys.stdout.encoding or "").lower()
-    click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=not takes_all))
 
 
 def print_line(*parts: str) -> None:
@@ -155,18 +137,8 @@ def log_to_stderr() -> None:
         handler.addFilter(LogFilter())
 
 
-def warn(text: str) -> None:
-    """One line on stderr, whatever is in it."""
-    click.echo(f"opsdash: {clean(text)}", err=True)
-
-
 def _cell(text: str) -> Text:
     return Text(clean(text), style=_STYLES.get(text, ""))
-
-
-def clean(text: str) -> str:
-    """Text from outside for a terminal: on one line, and no escape sequence in it drives anything."""
-    return "".join(char if char.isprintable() or char == " " else repr(char)[1:-1] for char in text)
 
 
 class _Pipe(Screen):

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from opsdash.cli.output import clean
+from opsdash.cli.plain import clean
 from opsdash.model import Progress
 
 WIDTH = 30

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 import opsdash
-from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
+from opsdash.cli.commands import importing
+from opsdash.cli.output import line, print_line, print_table, screen
+from opsdash.cli.plain import json_option, print_json, warn
 from opsdash.cli.strict import Command
 from opsdash.cli.summary import NO_WORKERS, in_workers, pace_lines, processing, queue_table, summarize
 from opsdash.errors import OpsdashError, Unavailable
@@ -25,7 +26,7 @@ from opsdash.services.pause.verdict_text import describe_builds
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console  # takes most of a second: --help and demo do without
+    from opsdash.services.console import Console  # takes some tenths of a second: --help and demo do without
 
 DEFAULT_WATCH_S = "2"
 
@@ -33,7 +34,8 @@ DEFAULT_WATCH_S = "2"
 @contextmanager
 def connected() -> Iterator[Console]:
     """A console from the environment, closed afterwards."""
-    console = opsdash.connect()
+    with importing():
+        console = opsdash.connect()
     try:
         yield console
     finally:
@@ -88,6 +90,8 @@ def _failed(console: Console) -> FailureOverview | None:
 
 def _watch(console: Console, every_s: float) -> None:
     """Draws on the terminal's other screen; the last picture stays on its own."""
+    from rich.live import Live
+
     picture: Group | None = None
     try:
         with Live(console=screen(), screen=True, auto_refresh=False) as live:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from opsdash.cli.operations import LOOKS, _confirmation, _figure, _Parsed
-from opsdash.cli.output import changing, clean, print_json, print_line, print_table, warn
+from opsdash.cli.output import print_line, print_table
+from opsdash.cli.plain import changing, clean, print_json, warn
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import UNCHANGED, Command
 from opsdash.errors import Refused

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_table
+from opsdash.cli.output import print_table
+from opsdash.cli.plain import json_option, print_json
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
 from opsdash.model import to_plain

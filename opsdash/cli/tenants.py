@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_line, print_table
+from opsdash.cli.output import print_line, print_table
+from opsdash.cli.plain import json_option, print_json
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
 from opsdash.model import Hold, TenantTasks

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from opsdash.cli.output import changing, json_option, print_json, print_line
+from opsdash.cli.output import print_line
+from opsdash.cli.plain import changing, json_option, print_json
 from opsdash.cli.strict import Group
 from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings

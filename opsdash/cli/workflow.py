@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_line, warn
+from opsdash.cli.output import print_line
+from opsdash.cli.plain import json_option, print_json, warn
 from opsdash.cli.progress import Bar
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command

@@ -7,5 +7,7 @@ imported here.
 
 QUEUES = ("celery", "emails")
 APP = "opsdash.demo.tasks:app"
+PREPARED = "prepared"
+"""A file in the demo's TMPDIR: from now on the database has its tables, and the page may be served."""
 MENDED = "mended"
 """A file in the data folder: while it is there, what the sample payments need answers, and they don't fail."""

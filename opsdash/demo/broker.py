@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from typing import TYPE_CHECKING
 
 from opsdash.config import broker_url
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    import redis
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 1.0
@@ -59,6 +59,10 @@ def config(port: int, password: str) -> bytes:
 
 def client(url: str) -> redis.Redis:
     """A client with a short timeout: its callers retry."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     return redis.Redis.from_url(
         url,
         decode_responses=True,
@@ -75,6 +79,8 @@ def check_external(url: str) -> tuple[str, str]:
         Invalid: The URL can't be used.
         Unavailable: It does not answer.
     """
+    from redis import RedisError
+
     settings = Settings.from_env({"OPSDASH_REDIS_URL": url})
     address = broker_url.read(settings.redis_url)
     if address.path or address.master_name or address.options:  # Celery alone could not take it
@@ -84,7 +90,7 @@ def check_external(url: str) -> tuple[str, str]:
     try:
         with client(settings.redis_url) as connection:
             connection.ping()
-    except redis.RedisError as error:
+    except RedisError as error:
         raise Unavailable(
             f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
             hint="Unset it; then the demo starts its own broker",

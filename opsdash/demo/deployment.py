@@ -6,9 +6,10 @@ import os
 import secrets
 import socket
 import sys
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import click
-import redis
 
 from opsdash.config.settings import Settings
 from opsdash.demo import APP, QUEUES, broker
@@ -16,6 +17,9 @@ from opsdash.demo.broker import HOST
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Child, Part
 from opsdash.keys import Keys
+
+if TYPE_CHECKING:
+    import redis  # takes a tenth of a second: the page starts before that
 
 WORKERS = {"worker-prefork": ("prefork", 2), "worker-threads": ("threads", 4)}
 """Name → pool and concurrency; the worker is called NAME@demo."""
@@ -51,7 +55,11 @@ class Deployment:
             self.program = broker.find_program()
         self.database_url = f"sqlite:///{folder.path / 'opsdash.sqlite3'}"
         self.prefix = f"opsdash-demo-{secrets.token_hex(6)}:" if external_url else ""
-        self.client = broker.client(self.redis_url)
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """Of the broker; it decodes to str."""
+        return broker.client(self.redis_url)
 
     @property
     def page_url(self) -> str:
@@ -93,11 +101,13 @@ class Deployment:
 
         Cost: one SCAN over the broker, in steps of 1,000.
         """
+        from redis import RedisError
+
         with self.client:
             try:
                 for key in self.client.scan_iter(match=f"{self.prefix}*", count=1_000) if self.prefix else ():
                     self.client.unlink(key)
-            except redis.RedisError:
+            except RedisError:
                 click.echo(f"The broker does not answer: keys that begin with {self.prefix} stay on it.")
 
     def parts(self) -> list[Part]:
@@ -112,6 +122,7 @@ class Deployment:
         page = Part(
             name="page",
             command=self._page_command,
+            at_once=True,
             # Its own word, and not an answer on its port: that could be another demo's page.
             ready=lambda child: f"serves on {HOST}:{self.port}" if "Serving" in child.log_text() else None,
         )
@@ -125,7 +136,8 @@ class Deployment:
             command=self._beat_command,
             ready=lambda child: "sends on schedule" if "beat: Starting" in child.log_text() else None,
         )
-        return [*([] if self.external else [own_broker]), *map(self._worker, WORKERS), page, producer, beat]
+        # The page first: its start takes longest.
+        return [*([] if self.external else [own_broker]), page, *map(self._worker, WORKERS), producer, beat]
 
     def _worker(self, name: str) -> Part:
         pool, concurrency = WORKERS[name]
@@ -151,7 +163,7 @@ class Deployment:
     def _page_command(self) -> list[str]:
         """Two demos that start together both find 5006 free; the slower page ends, and gets another port."""
         self.port = free_port(self.port)
-        return _python("opsdash", "serve", "--port", str(self.port))
+        return _python("opsdash.cli.demo_page", str(self.port))
 
 
 def free_port(wanted: int = 0) -> int:

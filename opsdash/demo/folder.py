@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from opsdash.demo import keeper
+from opsdash.demo import PREPARED, keeper
 from opsdash.errors import Invalid
 
 PREFIX = "opsdash-demo-"
@@ -44,6 +44,7 @@ class Folder:
             holder.write_text(f"{os.getpid()}\n")
             self.logs.mkdir(exist_ok=True)
             self.temp.mkdir(exist_ok=True)
+            (self.temp / PREPARED).unlink(missing_ok=True)  # of a demo that was killed
         except BlockingIOError:
             os.close(self.lock)
             pid = holder.read_text(errors="replace").strip() if holder.is_file() else "unknown"

@@ -6,12 +6,13 @@ import os
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from opsdash.demo import MENDED, database
+from opsdash.demo import MENDED, PREPARED
 from opsdash.demo.deployment import Deployment
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Supervisor, step, stop_requests
@@ -36,13 +37,26 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> None:
         if demo.external:
             step("broker", f"OPSDASH_REDIS_URL is set: {demo.external}, with keys that begin with {demo.prefix}")
         env = demo.env()
-        step("database", f"SQLite, migrated; {database.prepare(demo.database_url)} tenants")
         supervisor = Supervisor(demo.parts(), env=env, folder=folder, stops=stops)
         cleanup.callback(supervisor.kill)
-        supervisor.run(ready=lambda: _present(demo, open_browser=open_browser))
+        with ThreadPoolExecutor(max_workers=1) as thread:  # the parts import for longer than this takes
+            preparing = thread.submit(_prepare, demo)
+            supervisor.run(
+                ready=lambda: _present(demo, open_browser=open_browser),
+                prepared=lambda: preparing.done() and preparing.result(),
+            )
         click.echo("\nStopping; running tasks may finish. Once more to kill at once.")
         supervisor.stop()
     click.echo(f"Stopped. {folder.path} is {'kept' if folder.kept else 'removed'}.")
+
+
+def _prepare(demo: Deployment) -> bool:
+    """Makes the database's tables and tenants, and lets the page serve."""
+    from opsdash.demo import database  # takes some tenths of a second
+
+    step("database", f"SQLite, migrated; {database.prepare(demo.database_url)} tenants")
+    (demo.folder.temp / PREPARED).touch()
+    return True
 
 
 def _present(demo: Deployment, *, open_browser: bool) -> None:

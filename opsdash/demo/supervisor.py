@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import click
-import redis
 
 from opsdash.demo import keeper
 from opsdash.demo.folder import Folder
@@ -29,6 +28,8 @@ RESTART_DELAY_S = 2.0
 """Long enough to see on the page what the end of a worker looks like."""
 POLL_S = 0.1
 """How often the parts are looked at: an end of one has no event to wait for that Ctrl-C would interrupt as well."""
+START_POLL_S = 0.02
+"""The same until all is ready, which the user waits for."""
 _STARTED = time.monotonic()
 
 
@@ -42,6 +43,7 @@ class Part:
         ready: Says in a few words that it is ready, or None while it isn't.
         stdin: What it reads.
         vital: The others start once it is ready and end before it, and without it the demo ends.
+        at_once: It starts with the vital ones: its start takes long, and needs them in the end only.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Part:
     ready: Callable[[Child], str | None]
     stdin: bytes = b""
     vital: bool = False
+    at_once: bool = False
 
 
 class Child:
@@ -103,11 +106,12 @@ class Supervisor:
             process_group=0,
         )
 
-    def run(self, ready: Callable[[], None]) -> None:
+    def run(self, ready: Callable[[], None], prepared: Callable[[], bool] = lambda: True) -> None:
         """Starts everything; returns on a request to stop.
 
         Args:
             ready: Called once, when all parts are ready.
+            prepared: Whether what is done beside them is; it may raise.
 
         Raises:
             Unavailable: A part did not start, or a vital one ended.
@@ -117,14 +121,14 @@ class Supervisor:
             for part in self.parts:
                 self._look(part)
             missing = [part.name for part in self.parts if part.name not in self._ready]
-            if not started and not missing:
+            if not started and prepared() and not missing:
                 started = True
                 ready()
             elif missing and time.monotonic() > deadline:
                 for child in self.running.values():
                     self._show_log(child)
                 raise Unavailable(f"not ready after {START_TIMEOUT_S:.0f} s: {', '.join(missing)}")
-            time.sleep(POLL_S)
+            time.sleep(POLL_S if started else START_POLL_S)
 
     def stop(self) -> None:
         """Asks all to end, vital ones last. What is left in the end, or at another request to stop, is killed."""
@@ -156,7 +160,9 @@ class Supervisor:
         """One look at a part: does it have to be started, has it ended, is it ready?"""
         child = self.running.get(part.name)
         if child is None:
-            waits = not part.vital and any(other.vital and other.name not in self._ready for other in self.parts)
+            waits = not (part.vital or part.at_once) and any(
+                other.vital and other.name not in self._ready for other in self.parts
+            )
             if not waits and time.monotonic() > self._start_at.get(part.name, 0.0):
                 try:
                     self.running[part.name] = Child(
@@ -168,7 +174,9 @@ class Supervisor:
             del self.running[part.name]
             self._ended(child, code)
         elif not child.ready:
-            with contextlib.suppress(redis.RedisError):  # the broker does not answer yet
+            from redis import RedisError  # takes a tenth of a second: the first parts start before that
+
+            with contextlib.suppress(RedisError):  # the broker does not answer yet
                 child.ready = part.ready(child)
             if child.ready:
                 back = f"is back (process {child.process.pid}): " if part.name in self._ready else ""

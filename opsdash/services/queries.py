@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from opsdash.config.settings import Settings
 from opsdash.model import AuditEntry, FoundTask, Progress, RateLimit, Snapshot, WorkerStats, Workflow
@@ -15,16 +16,18 @@ from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.peers.peers import Peers
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
-from opsdash.services.tenants.tasks import TenantLook
 from opsdash.services.workers.rate_limits import RateLimits
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.schedules import Schedules
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.services.workflows.look import WorkflowReader
+
+if TYPE_CHECKING:  # few processes look at these: imported when they are asked for
+    from opsdash.services.peers.peers import Peers
+    from opsdash.services.tenants.tasks import TenantLook
 
 
 class Reads:
@@ -60,11 +63,15 @@ class Reads:
     @cached_property
     def peers(self) -> Peers:
         """The other deployments of ``OPSDASH_PEERS``: ``ops.peers.read(wait_s=5)``."""
+        from opsdash.services.peers.peers import Peers
+
         return Peers(self.settings.peers)
 
     @cached_property
     def tenant_tasks(self) -> TenantLook:
         """How many tasks each tenant has: ``ops.tenant_tasks.read()``."""
+        from opsdash.services.tenants.tasks import TenantLook
+
         names = (self.queue_names, self.settings.tenant_key)
         return TenantLook(self.broker, self.workers, self.failed.store, *names)
 

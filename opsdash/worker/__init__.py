@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from opsdash.worker.sent_time import stamp_sent_messages
-
 __all__ = ["install"]
 
 STEP = "opsdash.worker.bootstep:PauseStep"
@@ -31,6 +29,8 @@ def install(app: Any) -> None:
     Args:
         app: The ``celery.Celery`` application.
     """
+    from opsdash.worker.sent_time import stamp_sent_messages
+
     # By name: Celery resolves it when a worker builds its consumer, and a set holds it once.
     app.steps["consumer"].add(STEP)
     stamp_sent_messages()

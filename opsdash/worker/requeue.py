@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -138,7 +139,8 @@ def replace_restore(channel: Any) -> None:
     def with_note(original: Callable[..., Any]) -> Callable[..., Any]:
         def answered(delivery_tag: Any, *args: Any, **options: Any) -> Any:
             try:
-                return original(delivery_tag, *args, **options)
+                with _closed_once(channel):
+                    return original(delivery_tag, *args, **options)
             except BaseException:
                 unsure.add(delivery_tag)
                 raise
@@ -148,6 +150,10 @@ def replace_restore(channel: Any) -> None:
     qos.ack, qos.reject = with_note(qos.ack), with_note(qos.reject)
 
     def restore_unacked(*args: Any, **options: Any) -> Any:
+        with _closed_once(channel):
+            return restored(*args, **options)
+
+    def restored(*args: Any, **options: Any) -> Any:
         begun = {id(request.message) for request in tuple(worker_state.active_requests)}
         unstarted = {
             tag: m
@@ -168,6 +174,24 @@ def replace_restore(channel: Any) -> None:
         return restore(*args, **options)
 
     qos.restore_unacked = restore_unacked
+
+
+@contextmanager
+def _closed_once(channel: Any) -> Iterator[None]:
+    """What kombu has closed already is a lost connection, and not the end of the worker.
+
+    When the broker goes away under a fetch, kombu closes the channel twice: the first time fails, and the second
+    has no address to connect to any more. The ``AttributeError`` that it raises then ends a worker.
+
+    Raises:
+        redis.ConnectionError: In place of it; kombu and Celery expect that one.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        if getattr(channel.connection, "client", None) is not None:
+            raise
+        raise redis.ConnectionError("The connection was closed") from error
 
 
 def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:

@@ -252,6 +252,7 @@ def test_a_pause_does_not_change_while_only_its_time_runs(api: Client, console: 
     assert api.get("/api/v1/status", headers={"If-None-Match": tag}).status == 200
 
 
+@pytest.mark.long
 def test_operations_for_which_there_is_nothing_come_last_and_say_how_there_would_be(api: Client, console: Console):
     def listed() -> list[dict]:
         return api.get("/api/v1/operations").json["operations"]
@@ -287,6 +288,7 @@ def test_every_operation_is_listed_with_the_schema_of_its_request(api: Client):
     assert listed["prune_audit_log"]["minimum_role"] == "admin"
 
 
+@pytest.mark.long
 def test_a_slow_read_does_not_hold_up_the_others(api: Client, console: Console, valkey: Valkey):
     valkey.freeze()
     with ThreadPoolExecutor() as pool:
@@ -460,6 +462,7 @@ def test_a_search_in_the_log_says_how_much_of_it_was_searched(
     assert (further["searched"], further["searched_of"]) == (2, 5)
 
 
+@pytest.mark.long
 def test_a_verdict_carries_the_age_of_its_figures_and_is_unknown_while_redis_is_away(
     api: Client, console: Console, valkey: Valkey
 ):

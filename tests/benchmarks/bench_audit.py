@@ -110,41 +110,48 @@ console.close()
 
 
 def acts(figures: dict[str, list[float]], redis_url: str, server: Durable, rounds: int, number: int) -> None:
-    """Four processes act as fast as they can, by turns each way, on a fresh database."""
+    """By turns each way."""
     for _ in range(rounds):
         for way in ("opsdash", "bare INSERT"):
-            url = server.create()
-            migrations.upgrade(url)
-            env = {
-                **os.environ,
-                "OPSDASH_REDIS_URL": redis_url,
-                "OPSDASH_DATABASE_URL": url,
-                "OPSDASH_SECRET_KEY": SECRET,
-            }
-            running = [
-                subprocess.Popen(
-                    [sys.executable, "-c", ACTS, way, str(number)],
-                    env=env,
-                    text=True,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )
-                for _ in range(PROCESSES)
-            ]
-            for process in running:
-                process.stdout.readline()
-            started = time.perf_counter()
-            for process in running:
-                process.stdin.write("go\n")
-                process.stdin.close()
-            lines = [process.stdout.readline() for process in running]
-            took_s = time.perf_counter() - started
-            if lines != ["done\n"] * PROCESSES or sum(process.wait(60) for process in running):
-                raise RuntimeError("an act failed")
-            figures.setdefault(f"{way}, acts of 4 processes", []).append(PROCESSES * number / took_s)
-            if way == "opsdash":
-                check(redis_url, url, PROCESSES * (number + 1))
-            server.drop(url)
+            figures.setdefault(f"{way}, acts of 4 processes", []).append(acts_per_s(way, redis_url, server, number))
+
+
+def acts_per_s(way: str, redis_url: str, server: Durable, number: int) -> float:
+    """Four processes act as fast as they can, each so many times, on a fresh database."""
+    url = server.create()
+    migrations.upgrade(url)
+    env = {
+        **os.environ,
+        "OPSDASH_REDIS_URL": redis_url,
+        "OPSDASH_DATABASE_URL": url,
+        "OPSDASH_SECRET_KEY": SECRET,
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", ACTS, way, str(number)],
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(PROCESSES)
+    ]
+    for process in running:
+        process.stdout.readline()
+    started = time.perf_counter()
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.close()
+    lines = [process.stdout.readline() for process in running]
+    took_s = time.perf_counter() - started
+    if lines != ["done\n"] * PROCESSES or sum(process.wait(60) for process in running):
+        raise RuntimeError("an act failed")
+    for process in running:
+        process.stdout.close()
+    if way == "opsdash":
+        check(redis_url, url, PROCESSES * (number + 1))
+    server.drop(url)
+    return PROCESSES * number / took_s
 
 
 def check(redis_url: str, url: str, number: int) -> None:

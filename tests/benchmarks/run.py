@@ -37,6 +37,7 @@ BENCHMARKS = {
     "stopped-children": "prefork children that hold a job while they stand still",
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
     "time-in-queue": "a task accepted by the pool: plug-in, stock; a message stamped",
+    "start": "a command from its start to its end: opsdash, celery; the plug-in's import; the demo; --control PATH",
     "metrics": "one scrape of /metrics with 500 workers: idle, busy, reading Redis at the scrape",
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "first-paint": "a first look at the page: bytes, state readable, usable; --control PATH: another build beside it",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from support import services
 from tornado.ioloop import IOLoop
 
@@ -25,6 +25,9 @@ ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
+WAIT_MS = 15_000
+"""For anything to come: four tests at once on two cores are slow now and then, and no page is measured here."""
+expect.set_options(timeout=WAIT_MS)
 
 
 class Served:
@@ -131,7 +134,7 @@ def watch() -> Iterator[Watch]:
 def everyday(browser: Browser) -> Iterator[BrowserContext]:
     """A browser that has been here before: its cache is warm."""
     context = browser.new_context(viewport=DESKTOP, accept_downloads=True)  # type: ignore[arg-type]
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
 
@@ -147,7 +150,7 @@ def visit(browser: Browser, everyday: BrowserContext, watch: Watch) -> Iterator[
         context = everyday
         if apart or options:
             context = browser.new_context(viewport=DESKTOP, **options)  # type: ignore[arg-type]
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(WAIT_MS)
             opened.append(context)
         page = watch.follow(context.new_page())
         opened.insert(0, page)

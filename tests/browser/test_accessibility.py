@@ -123,6 +123,7 @@ def test_axe_finds_nothing_while_paused_or_stale_or_for_a_viewer(
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
 
 
+@pytest.mark.long
 def test_the_list_of_keys_comes_as_often_as_it_is_asked_for(served: Any, visit: Callable[..., Page]) -> None:
     page = visit(served.url)
     for _ in range(2):

@@ -62,6 +62,7 @@ def charts(served: Any, visit: Callable[..., Page], store: redis.Redis) -> Page:
     return page
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("figure", [0, 1])
 def test_either_chart_says_of_a_moment_what_both_show_in_the_pages_own_font(charts: Page, figure: int) -> None:
     drawn = charts.locator(FIGURES).nth(figure)
@@ -77,6 +78,7 @@ def test_either_chart_says_of_a_moment_what_both_show_in_the_pages_own_font(char
     expect(charts.locator(".bk-Tooltip")).to_have_count(0)  # nobody looked then
 
 
+@pytest.mark.long
 def test_a_logarithmic_scale_is_a_choice_that_the_address_keeps(charts: Page) -> None:
     charts.get_by_role("radio", name="Linear").focus()
     charts.keyboard.press("ArrowRight")
@@ -90,6 +92,7 @@ def test_a_logarithmic_scale_is_a_choice_that_the_address_keeps(charts: Page) ->
     expect(tip).to_contain_text("reports00.0")  # what is drawn at the beginning of the axis is still 0
 
 
+@pytest.mark.long
 def test_the_charts_have_no_fault_of_accessibility_in_light_and_dark_and_fit_a_phone(
     charts: Page, shoot: Callable[..., None]
 ) -> None:
@@ -106,6 +109,7 @@ def test_the_charts_have_no_fault_of_accessibility_in_light_and_dark_and_fit_a_p
     shoot(charts, "charts_phone")
 
 
+@pytest.mark.long
 def test_a_small_line_says_its_least_and_most_under_the_pointer(charts: Page) -> None:
     row = charts.get_by_role("row").filter(has=charts.get_by_role("radio", name="celery"))
     line = row.locator("svg.spark")

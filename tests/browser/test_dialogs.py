@@ -22,6 +22,7 @@ def dialog(page: Page, name: str) -> Locator:
     return shown
 
 
+@pytest.mark.long
 def test_a_dialog_names_its_target_in_its_title_and_its_button_and_says_nothing_twice(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -49,6 +50,7 @@ def test_an_empty_queue_is_said_to_be_empty_though_there_is_no_tile_of_it(
     expect(dialog(page, "Clear queue emails").get_by_text("0 pending tasks of queue emails")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_duration_is_one_press_and_a_typed_one_is_taken_as_well(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -114,6 +116,7 @@ GONE_THERE_AT_ONCE = """() => new Promise((done) => {
 """Goes to the field for YES as soon as it can be seen, and says whether the focus is there half a second later."""
 
 
+@pytest.mark.long
 def test_who_goes_to_a_field_at_once_stays_there(served: Any, visit: Callable[..., Page]) -> None:
     for _ in range(4):
         page = visit(served.url)
@@ -122,6 +125,7 @@ def test_who_goes_to_a_field_at_once_stays_there(served: Any, visit: Callable[..
         page.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_a_dialog_is_whole_and_accessible_on_every_screen(
     served: Any, visit: Callable[..., Page], store: redis.Redis, theme: str, size: Any

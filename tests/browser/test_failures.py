@@ -56,6 +56,7 @@ def details(page: Page, name: str) -> None:
     button(page, f"Show details of {name}").click()
 
 
+@pytest.mark.long
 def test_the_strip_leads_to_the_groups_and_a_group_opens_to_tracebacks(
     served: Any, visit: Callable[..., Page], store: Broker, shoot: Callable[..., None]
 ) -> None:
@@ -83,6 +84,7 @@ def test_the_strip_leads_to_the_groups_and_a_group_opens_to_tracebacks(
     expect(opened(page)).to_contain_text("charge-0"), "the address says which group is open"
 
 
+@pytest.mark.long
 def test_one_task_is_retried_one_discarded_and_then_the_rest_of_the_group(
     served: Any, visit: Callable[..., Page], store: Broker
 ) -> None:
@@ -107,6 +109,7 @@ def test_one_task_is_retried_one_discarded_and_then_the_rest_of_the_group(
     assert store.client.llen("celery") == 2
 
 
+@pytest.mark.long
 def test_an_admin_mends_the_arguments_of_a_task_and_sends_it_again(
     served: Any, visit: Callable[..., Page], store: Broker
 ) -> None:
@@ -120,6 +123,7 @@ def test_an_admin_mends_the_arguments_of_a_task_and_sends_it_again(
     assert store.client.llen("emails") == 1
 
 
+@pytest.mark.long
 def test_many_tasks_of_a_group_are_paged_and_groups_are_filtered(
     served: Any, visit: Callable[..., Page], store: Broker
 ) -> None:
@@ -134,6 +138,7 @@ def test_many_tasks_of_a_group_are_paged_and_groups_are_filtered(
     expect(row(page, SEND.task)).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_keyboard_gets_to_a_traceback_without_a_mouse(
     served: Any, visit: Callable[..., Page], store: Broker
 ) -> None:
@@ -154,6 +159,7 @@ def test_the_keyboard_gets_to_a_traceback_without_a_mouse(
     expect(page.get_by_text("shop.errors.Declined: ")).to_be_visible()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_failures_are_whole_and_accessible_on_every_screen(
     served: Any, visit: Callable[..., Page], store: Broker, theme: str, size: Any

@@ -16,6 +16,7 @@ from support.reports import report
 PHONE = {"width": 390, "height": 844}
 
 
+@pytest.mark.long
 def test_a_task_is_found_removed_and_put_back(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_task_is_found_removed_and_put_back(
     assert store.lrange("reports", 0, -1) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_what_was_found_is_whole_and_accessible_on_every_screen(
     served: Any, visit: Callable[..., Page], store: redis.Redis, theme: str, size: Any

@@ -66,6 +66,7 @@ def top(page: Page, what: str) -> float:
     return float(box["y"])
 
 
+@pytest.mark.long
 def test_the_words_are_there_before_the_scripts_and_go_without_a_jump(served: Any, slow: Any) -> None:
     for size in (DESKTOP, PHONE):
         page, let_go = slow(served.url, viewport=size)
@@ -84,6 +85,7 @@ def test_the_words_are_there_before_the_scripts_and_go_without_a_jump(served: An
         assert sum(page.evaluate("window.shifts")) < MOST_SHIFT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_whoever_has_no_javascript_reads_the_state_and_that_operating_needs_it(
@@ -102,6 +104,7 @@ def test_whoever_has_no_javascript_reads_the_state_and_that_operating_needs_it(
     context.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_in_the_words_running_or_paused(served: Any, slow: Any, theme: str) -> None:
     def check(page: Page) -> None:
@@ -177,6 +180,7 @@ MODULES = """() => performance.getEntriesByType('resource')
   .filter(({name}) => name.includes('/_bundle_path/')).map(({initiatorType}) => initiatorType)"""
 
 
+@pytest.mark.long
 def test_the_browser_imports_the_scripts_of_components_itself(served: Any, visit: Callable[..., Page]) -> None:
     """By ``fetch`` it would be Panel's shim, which rewrites each of them: 0.1 s before the page can be used."""
     page, said = visit(served.url), list[str]()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support.dialogs import confirm, message
 from support.messages import message as task
 
 
+@pytest.mark.long
 def test_tasks_are_held_shown_and_released_from_the_page(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:

@@ -109,6 +109,7 @@ def row(page: Page, name: str) -> Locator:
     return page.locator("tbody tr:not(.under, .detail)").filter(has_text=name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_nothing_in_a_table_its_menu_or_an_open_row(page: Page, theme: str, width: int, shoot: Any) -> None:
@@ -229,6 +230,7 @@ def test_a_row_is_chosen_by_a_click_and_by_arrow_keys(page: Page, parts: Parts) 
     assert parts.queues.selected == "reports"
 
 
+@pytest.mark.long
 def test_a_row_opens_anywhere_and_stays_open_while_rows_change(page: Page, stage: Stage, parts: Parts) -> None:
     row(page, "w001@host").click()
     field = page.get_by_placeholder("of w1")
@@ -262,6 +264,7 @@ def test_what_a_row_opens_to_is_shown_also_where_panel_draws_it_late(page: Page,
     expect(page.get_by_placeholder("of w1")).to_be_visible()
 
 
+@pytest.mark.long
 def test_five_hundred_rows_are_a_window_and_the_scroll_stays_while_they_change(
     page: Page, stage: Stage, parts: Parts
 ) -> None:
@@ -284,6 +287,7 @@ def test_five_hundred_rows_are_a_window_and_the_scroll_stays_while_they_change(
     assert table.get_attribute("aria-rowcount") is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1440, 1024, 768, 390])
 def test_columns_give_way_and_no_text_is_cut(page: Page, width: int, shoot: Any) -> None:
     page.set_viewport_size({"width": width, "height": 900})
@@ -319,6 +323,7 @@ def test_a_table_that_is_given_half_a_row_hides_columns_and_gets_them_back(page:
     expect(page.get_by_role("columnheader", name="Last 15 min")).to_be_visible()
 
 
+@pytest.mark.long
 def test_ages_go_on_by_themselves_and_stand_still_when_frozen(page: Page, stage: Stage, parts: Parts) -> None:
     cell = row(page, "celery").locator("td[data-kind=since]")
     said = cell.inner_text()
@@ -335,6 +340,7 @@ def test_a_sparkline_says_least_and_most_and_shows_gaps(page: Page) -> None:
     assert picture.locator("path.line").get_attribute("d").count("M") == 2
 
 
+@pytest.mark.long
 def test_text_of_others_is_text(page: Page, stage: Stage, parts: Parts) -> None:
     rows = [
         queue(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 from support.dialogs import button
 from support.stage import axe
@@ -24,6 +25,7 @@ MIDDLES = """(button) => {
 ZOE = Actor(name="zoe", role=Role.OPERATOR)
 
 
+@pytest.mark.long
 def test_the_log_has_columns_facts_a_time_range_a_flat_file_and_the_age_of_its_verification(
     served: Any, visit: Callable[..., Page], tmp_path: Path, shoot: Callable[..., None]
 ) -> None:
@@ -56,6 +58,7 @@ def test_the_log_has_columns_facts_a_time_range_a_flat_file_and_the_age_of_its_v
     expect(page).to_have_url(re.compile("until=2026-01-01"))
 
 
+@pytest.mark.long
 def test_a_filter_that_can_not_be_read_says_why_in_place_of_the_entries_of_the_one_before(
     served: Any, visit: Callable[..., Page]
 ) -> None:

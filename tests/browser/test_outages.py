@@ -17,6 +17,7 @@ from opsdash.operations import PauseProcessing
 from opsdash.views.components import Messages
 
 
+@pytest.mark.long
 def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_itself(
     served: Any, broker: services.Valkey, visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:
@@ -59,6 +60,7 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
     expect(attempt.locator(".dot")).to_have_attribute("data-tone", "bad")
 
 
+@pytest.mark.long
 def test_while_no_figures_come_nothing_ticks_on_and_nothing_is_called_safe(
     serve_page: Callable[..., Any], broker: services.Valkey, visit: Callable[..., Page]
 ) -> None:
@@ -89,6 +91,7 @@ def test_while_no_figures_come_nothing_ticks_on_and_nothing_is_called_safe(
         expect(uptime).not_to_have_text(stands)
 
 
+@pytest.mark.long
 def test_a_page_opened_while_redis_is_away_claims_nothing_and_fills_in_later(
     serve_page: Callable[..., Any], broker: services.Valkey, visit: Callable[..., Page]
 ) -> None:
@@ -107,6 +110,7 @@ def test_a_page_opened_while_redis_is_away_claims_nothing_and_fills_in_later(
     expect(page.get_by_text("No active workers detected. Check Celery deployment.")).to_be_visible()
 
 
+@pytest.mark.long
 def test_without_the_database_reads_still_show_and_a_pause_works_and_is_in_the_log_once_it_is_back(
     serve_page: Callable[..., Any],
     postgres: services.Postgres,
@@ -141,6 +145,7 @@ def test_without_the_database_reads_still_show_and_a_pause_works_and_is_in_the_l
     expect(row).to_contain_text("success")
 
 
+@pytest.mark.long
 def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
     serve_page: Callable[..., Any],
     visit: Callable[..., Page],

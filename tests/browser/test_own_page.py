@@ -40,6 +40,7 @@ def answers(url: str) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["plain", "material"])
 def test_a_page_of_ones_own_follows_the_status_and_pauses(
     visit: Callable[..., Page], valkey_url: str, sqlite_url: str, layout: str

@@ -30,6 +30,7 @@ def running(served: Any, broker: services.Valkey) -> Iterator[None]:
         served.console.run(opsdash.ResumeProcessing(queue=queue), actor=MARIA, confirm="YES")
 
 
+@pytest.mark.long
 def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first(
     served: Any, visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:
@@ -75,6 +76,7 @@ AT_ONCE = """(field, text) => {
 }"""
 
 
+@pytest.mark.long
 def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_seen(
     served: Any, visit: Callable[..., Page]
 ) -> None:
@@ -102,6 +104,7 @@ def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_se
     expect(page.get_by_text(PROCESSING)).to_be_visible()
 
 
+@pytest.mark.long
 def test_one_queue_is_paused_and_resumed_by_itself(
     served: Any, visit: Callable[..., Page], broker: services.Valkey
 ) -> None:
@@ -151,6 +154,7 @@ def test_every_button_of_a_paused_queue_stays_in_its_card_and_nothing_of_the_log
     assert log.evaluate(cut) == []
 
 
+@pytest.mark.long
 def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
     served: Any, visit: Callable[..., Page], broker: services.Valkey, shoot: Callable[..., None]
 ) -> None:

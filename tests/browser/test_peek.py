@@ -41,6 +41,7 @@ def rows(panel: Locator) -> Locator:
     return panel.locator("tbody > tr:not(.under)")
 
 
+@pytest.mark.long
 def test_a_queue_is_looked_through_page_by_page_and_what_is_left_out_is_marked(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_queue_is_looked_through_page_by_page_and_what_is_left_out_is_marked(
     expect(button(page, "Peek reports")).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_task_is_found_by_id_name_and_argument_far_behind_the_first_page(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -88,6 +90,7 @@ def test_a_task_is_found_by_id_name_and_argument_far_behind_the_first_page(
     expect(rows(panel)).to_have_count(26)
 
 
+@pytest.mark.long
 def test_a_task_is_copied_as_json_and_revoked_from_the_panel(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_task_is_copied_as_json_and_revoked_from_the_panel(
     expect(panel.get_by_role("alert")).to_have_count(0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_the_panel_is_whole_and_accessible_on_every_screen(
     served: Any, visit: Callable[..., Page], store: redis.Redis, theme: str, size: Any

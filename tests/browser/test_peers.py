@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from opsdash.config.peers import peers
@@ -13,6 +14,7 @@ from opsdash.config.settings import Settings
 TOKEN = "viewer-token-of-the-overview"
 
 
+@pytest.mark.long
 def test_the_overview_has_a_card_of_other_deployments_with_a_link_to_each(
     serve_page: Callable[..., Any], visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:

@@ -38,6 +38,7 @@ def phone(served: Any, visit: Callable[..., Page], store: redis.Redis) -> Page:
     return page
 
 
+@pytest.mark.long
 def test_no_tab_is_wider_than_the_window_of_a_phone(phone: Page, shoot: Callable[..., None]) -> None:
     for tab in TABS:
         phone.get_by_role("tab", name=tab, exact=True).click()
@@ -68,6 +69,7 @@ def test_pause_and_resume_take_the_whole_width_of_a_phone_and_stay_where_they_ar
     shoot(phone, "phone_partly_paused", all_forms=True)
 
 
+@pytest.mark.long
 def test_on_a_phone_one_message_is_open_and_counts_those_behind_it(phone: Page, shoot: Callable[..., None]) -> None:
     for number, name in enumerate(("emails", "reports", "celery"), 1):
         button(phone, f"Pause {name}").click()

@@ -22,6 +22,7 @@ def fill(store: redis.Redis, queue: str, number: int, task: str = "shop.charge")
     return messages
 
 
+@pytest.mark.long
 def test_a_clear_shows_what_it_removes_and_is_taken_back_from_its_result(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_clear_shows_what_it_removes_and_is_taken_back_from_its_result(
     expect(page.get_by_role("region", name="Cleared Tasks")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_the_dialog_of_a_clear_asks_why_and_the_log_tells_it(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -61,6 +63,7 @@ def test_the_dialog_of_a_clear_asks_why_and_the_log_tells_it(
     expect(log.get_by_role("row", name="Reason INC-7: poisoned")).to_be_visible()
 
 
+@pytest.mark.long
 def test_what_was_cleared_is_listed_and_restored_or_deleted_from_the_list_and_the_log(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -96,6 +99,7 @@ def test_what_was_cleared_is_listed_and_restored_or_deleted_from_the_list_and_th
     assert store.llen("emails") == 0
 
 
+@pytest.mark.long
 def test_long_work_shows_how_far_it_is_and_ends_when_it_is_cancelled(
     served: Any,
     visit: Callable[..., Page],

@@ -22,6 +22,7 @@ PHONE = {"width": 390, "height": 844}
 MARIA = Actor(name="maria", role=Role.OPERATOR)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_the_menu_of_a_row_works_with_keys_alone_and_is_announced_as_one(
     served: Any, visit: Callable[..., Page], store: redis.Redis, theme: str, size: Any
@@ -54,6 +55,7 @@ def test_a_queue_is_cleared_from_its_row_and_there_is_no_clear_without_a_queue(
     expect(page.get_by_role("menuitem", name="All pending tasks of this queue")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_on_a_phone_the_oldest_the_reason_and_the_end_of_a_pause_stay_in_sight(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_click_anywhere_opens_a_workers_row(served: Any, visit: Callable[..., 
         expect(details).to_have_count(1 if cell == "prefork" else 0)
 
 
+@pytest.mark.long
 def test_a_quiet_worker_keeps_its_place_and_says_what_it_served(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -93,6 +96,7 @@ def test_a_quiet_worker_keeps_its_place_and_says_what_it_served(
     expect(button(page, "Wake b@test")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_workers_row_shows_what_runs_with_its_arguments_start_and_duration(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -112,6 +116,7 @@ def test_a_workers_row_shows_what_runs_with_its_arguments_start_and_duration(
     expect(page.get_by_role("dialog", name="Revoke task 1a2b")).to_be_visible()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1440, 1024, 768, 390])
 def test_at_every_width_nothing_is_covered_and_focus_rings_are_whole(
     served: Any, visit: Callable[..., Page], store: redis.Redis, width: int

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import redis
 from playwright.sync_api import Page, expect
 
@@ -16,6 +17,7 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.broker.key_layout import Layouts
 
 
+@pytest.mark.long
 def test_a_run_that_was_left_behind_is_shown_with_what_to_type(
     served: Any, store: redis.Redis, visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_viewer_sees_everything_and_is_told_why_the_buttons_are_off(
     shoot(page, "viewer")
 
 
+@pytest.mark.long
 def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_is_in_the_log(
     by_proxy: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
     assert newest.details["client"] == "203.0.113.9"  # as the proxy saw it, not as she says
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
@@ -144,6 +146,7 @@ def test_without_a_configured_identity_the_page_explains_how_and_shows_nothing(
     shoot(page, "closed")
 
 
+@pytest.mark.long
 def test_a_tenants_name_and_the_users_own_are_shown_and_never_run(
     serve_page: Callable[..., Any], visit: Callable[..., Page]
 ) -> None:
@@ -264,6 +267,7 @@ def visit_text(served: Any, headers: dict[str, str]) -> str:
     return text
 
 
+@pytest.mark.long
 def test_a_small_team_signs_in_with_names_and_passwords(
     serve_page: Callable[..., Any], visit: Callable[..., Page], tmp_path: Path, shoot: Callable[..., None]
 ) -> None:
@@ -292,6 +296,7 @@ def test_the_page_lives_under_a_prefix_and_answers_a_health_check_without_a_sess
     assert (answer.status, answer.text()) == (200, "ok")
 
 
+@pytest.mark.long
 def test_panel_serve_alone_serves_the_page(
     broker: services.Valkey, database_file: Path, visit: Callable[..., Page]
 ) -> None:

@@ -82,6 +82,7 @@ def page(request: pytest.FixtureRequest, saved: str, visit: Callable[..., Page],
     return opened
 
 
+@pytest.mark.long
 def test_a_saved_notebook_says_at_once_as_of_when_it_is_and_nothing_ages_on(page: Page, shoot: Any) -> None:
     expect(page.get_by_text(AS_OF)).to_have_count(5, timeout=8_000)  # the log's is in a tab
     bars = page.get_by_text(AS_OF)
@@ -103,6 +104,7 @@ def test_a_saved_notebook_says_at_once_as_of_when_it_is_and_nothing_ages_on(page
     shoot(page, f"saved_notebook_{page.form}")  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_in_a_saved_notebook_every_button_is_off_and_says_why(page: Page) -> None:
     expect(page.get_by_text(AS_OF).first).to_be_visible()
     for name in ("Pause Processing", "Clear Queue emails", "Peek emails", "Refresh"):
@@ -123,6 +125,7 @@ NOT_OURS = """() => {
 """Prompts of nbconvert, and the cells with Panel's own tabs, panes and widgets: axe finds faults there."""
 
 
+@pytest.mark.long
 def test_axe_finds_nothing_in_saved_widgets(page: Page) -> None:
     expect(page.get_by_text(AS_OF).first).to_be_visible()
     page.wait_for_timeout(1_200)  # every component looks once a second
@@ -130,6 +133,7 @@ def test_axe_finds_nothing_in_saved_widgets(page: Page) -> None:
     axe(page)
 
 
+@pytest.mark.long
 def test_the_heading_of_the_whole_console_is_as_readable_as_the_notebook_around_it(page: Page) -> None:
     heading = page.get_by_role("heading", name="System Operations")
     shade = (

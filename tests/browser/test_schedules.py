@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support.dialogs import confirm, message
@@ -16,6 +17,7 @@ from opsdash.keys import Keys
 KEYS = Keys()
 
 
+@pytest.mark.long
 def test_an_entry_is_paused_from_its_row(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:

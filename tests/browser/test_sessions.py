@@ -62,6 +62,7 @@ def test_a_closed_session_leaves_nothing_behind_and_the_poller_rests(
     eventually(lambda: poller._thread is None, what="the poller's rest", timeout_s=5)
 
 
+@pytest.mark.long
 def test_a_session_that_had_to_be_made_again_loads_nothing_from_elsewhere(
     serve_page: Callable[..., Any], visit: Callable[..., Page]
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_session_that_had_to_be_made_again_loads_nothing_from_elsewhere(
     page.wait_for_timeout(300)
 
 
+@pytest.mark.long
 def test_a_refresh_and_an_operation_show_at_once_however_slowly_the_figures_are_read(
     serve_page: Callable[..., Any], broker: services.Valkey, visit: Callable[..., Page]
 ) -> None:
@@ -88,6 +90,7 @@ def test_a_refresh_and_an_operation_show_at_once_however_slowly_the_figures_are_
     expect(page.get_by_role("cell", name="Cleared 1,234 tasks from emails.")).to_be_visible(timeout=3_000)
 
 
+@pytest.mark.long
 def test_however_many_pages_are_open_the_figures_are_read_once(
     serve_page: Callable[..., Any], visit: Callable[..., Page]
 ) -> None:

@@ -205,6 +205,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         records.close()
 
 
+@pytest.mark.long
 def test_a_result_message_goes_after_three_seconds(served: Any, visit: Callable[..., Page]) -> None:
     page = visit(served.url)
     confirm(page, "Sync Tenant Configs")
@@ -214,6 +215,7 @@ def test_a_result_message_goes_after_three_seconds(served: Any, visit: Callable[
     expect(message(page)).to_have_count(0, timeout=2_500)
 
 
+@pytest.mark.long
 def test_cancel_and_escape_do_nothing_but_close_and_give_the_focus_back(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -234,6 +236,7 @@ def test_cancel_and_escape_do_nothing_but_close_and_give_the_focus_back(
     assert served.console.get_recent_operations() == before
 
 
+@pytest.mark.long
 def test_the_keyboard_is_enough_and_a_double_click_runs_once(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -262,6 +265,7 @@ def test_the_keyboard_is_enough_and_a_double_click_runs_once(
     assert len(served.console.get_recent_operations(limit=1_000)) == before + 4
 
 
+@pytest.mark.long
 def test_two_operators_never_share_a_pending_confirmation(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:

@@ -17,6 +17,7 @@ from opsdash.services.tenants.tasks import TenantLook
 EVIL = "<img src=x onerror=alert(1)>"
 
 
+@pytest.mark.long
 def test_a_tenants_tasks_are_seen_and_it_is_held_cleared_and_released_from_its_row(
     served: Any,
     visit: Callable[..., Page],

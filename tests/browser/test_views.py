@@ -41,6 +41,7 @@ def go(page: Page, tab: str) -> None:
     expect(page.get_by_role("tab", name=tab, exact=True)).to_have_attribute("aria-selected", "true")
 
 
+@pytest.mark.long
 def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     assert store.llen("emails") == 2
 
 
+@pytest.mark.long
 def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
     serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -95,6 +97,7 @@ def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
     expect(message(page, "Cleared 2 tasks from emails.")).to_be_visible()
 
 
+@pytest.mark.long
 def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_else(
     serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -145,6 +148,7 @@ def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_r
     expect(page.get_by_role("radio", name="celery")).to_be_checked()
 
 
+@pytest.mark.long
 def test_back_leads_to_the_tab_of_before_and_a_filter_is_no_step(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -241,6 +245,7 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     expect(page.get_by_text("No entry matches this filter.")).to_be_visible()
 
 
+@pytest.mark.long
 def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_left_out(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -258,6 +263,7 @@ def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_le
     expect(brokers).to_be_visible()
 
 
+@pytest.mark.long
 def test_without_tenants_the_page_says_in_one_line_how_they_come_and_has_their_card_once_they_do(
     serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -413,6 +419,7 @@ def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
 
 
+@pytest.mark.long
 def test_a_card_that_can_not_be_made_says_so_and_the_others_are_there(
     served: Any, visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def page(stage: Stage, visit: Callable[..., Page], broker: services.Valkey) -> P
     return opened
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1024), ("light", 768), ("light", 560)])
 def test_in_half_a_row_columns_give_way_and_no_text_is_clipped(page: Page, theme: str, width: int, shoot: Any) -> None:
     page.set_viewport_size({"width": width, "height": 1000})
@@ -88,6 +89,7 @@ def test_in_half_a_row_columns_give_way_and_no_text_is_clipped(page: Page, theme
         axe(page)
 
 
+@pytest.mark.long
 def test_a_select_the_table_the_chart_and_the_buttons_are_of_one_queue(page: Page) -> None:
     other = "emails-of-the-newsletter"
     expect(page.get_by_role("button", name="Clear Queue celery")).to_be_visible()

@@ -38,6 +38,7 @@ def running(*tasks: str) -> str:
     return json.dumps([[task, f"shop.{task}", "emails", 65.0 - i] for i, task in enumerate(tasks)])
 
 
+@pytest.mark.long
 def test_a_workers_row_opens_to_what_it_runs_and_nothing_held_is_lost_while_that_changes(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:

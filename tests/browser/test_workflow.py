@@ -46,6 +46,7 @@ def open_workflow(page: Page, task_id: str) -> Locator:
     return tree
 
 
+@pytest.mark.long
 def test_a_task_opens_to_its_workflow_which_is_cancelled_and_brought_back(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_task_opens_to_its_workflow_which_is_cancelled_and_brought_back(
     assert {name: store.lrange(name, 0, -1) for name in before} == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_the_tree_is_whole_and_accessible_on_every_screen(
     served: Any, visit: Callable[..., Page], store: redis.Redis, theme: str, size: Any

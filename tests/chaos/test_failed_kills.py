@@ -93,6 +93,7 @@ def stage(valkey_url: str, sqlite_url: str) -> Iterator[Stage]:
         yield made
 
 
+@pytest.mark.long
 def test_a_retry_killed_at_any_step_has_each_task_in_its_queue_or_among_the_failed(stage: Stage) -> None:
     broker = stage.broker
     partly = 0
@@ -114,6 +115,7 @@ def test_a_retry_killed_at_any_step_has_each_task_in_its_queue_or_among_the_fail
     assert partly >= 2, "it was killed between steps too"
 
 
+@pytest.mark.long
 def test_a_discard_killed_at_any_step_can_be_run_again_and_undone(stage: Stage) -> None:
     broker = stage.broker
     partly = 0
@@ -134,6 +136,7 @@ def test_a_discard_killed_at_any_step_can_be_run_again_and_undone(stage: Stage) 
     assert partly >= 2, "it was killed between steps too"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("act", ["restore", "delete"])
 def test_a_restore_or_delete_of_discarded_tasks_killed_at_any_step_is_run_again(stage: Stage, act: str) -> None:
     broker = stage.broker

@@ -186,6 +186,7 @@ def test_a_selective_clear_killed_at_any_step_loses_nothing_and_keeps_the_order(
     assert step > 30, "it was killed at least so often"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("newer", [1, pytest.param(9, marks=pytest.mark.slow)])
 def test_a_restore_killed_at_any_step_is_run_again_and_done_once(stage: Stage, newer: int) -> None:
     for step in range(1, 1_000):
@@ -205,6 +206,7 @@ def test_a_restore_killed_at_any_step_is_run_again_and_done_once(stage: Stage, n
     assert step > 8, "it was killed at least so often"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("near", [20_000, -1], ids=["near an end", "far from both ends"])
 def test_removing_a_task_killed_at_any_step_has_removed_it_or_not_and_can_be_undone(stage: Stage, near: int) -> None:
     for step in range(1, 1_000):
@@ -224,6 +226,7 @@ def test_removing_a_task_killed_at_any_step_has_removed_it_or_not_and_can_be_und
     assert step > 8, "it was killed at least so often"
 
 
+@pytest.mark.long
 def test_a_removed_task_whose_return_is_killed_at_any_step_is_back_once_and_in_its_place(stage: Stage) -> None:
     for step in range(1, 1_000):
         old, new = some(0, 5), some(50, 3)
@@ -258,6 +261,7 @@ def cancel_rest(stage: Stage) -> None:
         console.run(opsdash.CancelWorkflow(root="root-1"), actor="otto", confirm="YES")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("near", [20_000, -1], ids=["near an end", "far from both ends"])
 def test_a_cancel_of_a_workflow_killed_at_any_step_goes_on_and_each_task_comes_back_once_to_its_place(
@@ -287,6 +291,7 @@ def test_a_cancel_of_a_workflow_killed_at_any_step_goes_on_and_each_task_comes_b
     assert step > 20, "it was killed at least so often"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("last", [1_000, pytest.param(1, marks=pytest.mark.slow)], ids=["at once", "in steps"])
 def test_the_return_of_a_workflow_killed_at_any_step_is_completed_with_each_task_once_in_its_place(

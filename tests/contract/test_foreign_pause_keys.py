@@ -112,6 +112,7 @@ class Audit:
         return True
 
 
+@pytest.mark.long
 @given(data=st.data())
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_lies_there_the_flag_alone_says_what_is_paused(broker: Broker, data: st.DataObject):

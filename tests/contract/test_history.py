@@ -67,6 +67,7 @@ def test_each_bucket_is_written_once_however_many_consoles_record(broker: Broker
     assert [point["queues"]["celery"][0] for point in points(broker)] == [0, 12]
 
 
+@pytest.mark.long
 def test_one_console_writes_the_history_until_it_dies_and_then_another_does(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

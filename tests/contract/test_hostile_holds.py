@@ -145,6 +145,7 @@ def test_a_task_whose_queue_nobody_would_find_again_runs(broker: Broker, raw: re
     assert Holds(broker).look().holds[0].by_queue == {"celery": 1}
 
 
+@pytest.mark.long
 def test_a_hold_with_more_lists_than_are_read_at_once_ends(
     broker: Broker, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

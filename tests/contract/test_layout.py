@@ -189,6 +189,7 @@ def test_foreign_values_in_the_keys_that_are_looked_at_teach_nothing(client: red
     assert Layouts(client).layout.separator == DEFAULT
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_leaves_what_was_told_and_is_asked_again():
     away = redis.Redis(port=1, decode_responses=True, retry=None)
     layouts = Layouts(away, [Claim(source=SETTING, facts={"prefix": "shop:"})])

@@ -122,6 +122,7 @@ def test_a_queue_declared_without_expiry_since_then_gets_back_what_its_lists_had
     assert EXPIRES_MS - 5_000 < left_ms(broker) <= EXPIRES_MS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["by hand", "by its time"])
 def test_a_pause_that_ends_without_a_resume_gives_the_expiry_back_at_the_next_look(broker: Broker, end: str):
     publish(broker, "a")
@@ -252,6 +253,7 @@ def test_a_restored_queue_expires_again_and_not_before_all_is_back(
     assert not broker.client.exists(broker.keys.expires)
 
 
+@pytest.mark.long
 def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_queue(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ):

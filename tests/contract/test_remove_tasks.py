@@ -91,7 +91,7 @@ def test_whatever_the_steps_the_order_is_as_it_was(
     monkeypatch.setattr(take_out, "NEAR", near)
     monkeypatch.setattr(take_out, "MOST_AT_ONCE", 1 + window % 3)
     chance = random.Random(window * 10 + room)
-    for turn in range(8):
+    for turn in range(4):
         broker.client.flushall()
         push(broker, " ".join(f"{chance.choice('tTT')}{n}" for n in range(chance.randrange(1, 40))))
         push(broker, "A", step=6)
@@ -109,6 +109,7 @@ def test_whatever_the_steps_the_order_is_as_it_was(
         assert after == [one for one in before.split() if one not in taken], (turn, before, order(broker))
 
 
+@pytest.mark.long
 def test_a_group_of_thousands_goes_and_comes_back_quickly(broker: Broker) -> None:
     push(broker, " ".join(f"a{n}" for n in range(500)))
     broker.client.lpush(broker.lists("celery")[0], *(message(f"M{n}", root_id=ROOT) for n in range(10_000)))

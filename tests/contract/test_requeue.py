@@ -252,6 +252,26 @@ def test_what_was_acknowledged_when_the_connection_broke_does_not_run_once_more(
     assert client.lrange("plain", 0, -1) == [message_origin.of(unstarted.message).raw]
 
 
+def test_a_channel_that_is_closed_twice_does_not_end_the_worker(
+    fetching: Callable[..., Fetching], client: redis.Redis, valkey: Valkey
+) -> None:
+    """So kombu does it when the broker goes away under a fetch."""
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""), number=2)
+    fetched = one.fetch(2)
+    valkey.stop()
+    one.channel.__dict__.pop("client", None)
+    one.channel._disconnect_pools()
+    one.channel.connection.client = None
+    with pytest.raises(redis.ConnectionError):
+        one.channel.qos.ack(fetched[0].id)
+    with pytest.raises(redis.ConnectionError):
+        one.channel.qos.restore_unacked()
+    valkey.start()
+    assert client.hlen("unacked") == 2, "they come again after the visibility timeout"
+
+
 def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_doubled(
     fetching: Callable[..., Fetching], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_up_to_ten_thousand_tasks_are_counted_over_all_priorities(broker: Broker
     assert found.sentences() == ["By task: 300 charge, 50 mail, 1 (unreadable)."]
 
 
+@pytest.mark.long
 def test_above_that_they_are_estimated_and_the_error_holds_what_is_true(broker: Broker) -> None:
     chance = random.Random(3)
     names = chance.choices(["charge", "mail", "rare"], [70, 29, 1], k=MANY * 3)
@@ -81,6 +82,7 @@ def test_of_those_that_match_all_are_counted_and_the_oldest_is_one_of_them(broke
     assert 300 <= found.oldest_s < 310
 
 
+@pytest.mark.long
 def test_of_very_many_those_that_match_are_estimated_and_none_seen_is_not_none_there(broker: Broker) -> None:
     chance = random.Random(5)
     names = chance.choices(["charge", "mail"], [20, 80], k=MANY * 3)

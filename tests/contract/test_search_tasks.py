@@ -149,6 +149,7 @@ def test_what_is_no_page_is_refused(broker: Broker) -> None:
 MOVES = st.lists(st.sampled_from(["push", "push many", "pop", "give back"]), max_size=4)
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(
     waiting=st.integers(1, 40),
@@ -191,6 +192,7 @@ def test_whatever_is_pushed_and_popped_between_two_steps_what_waits_all_the_whil
     assert stayed <= set(found)
 
 
+@pytest.mark.long
 def test_every_task_that_waits_all_the_while_is_found_while_others_push_and_pop_at_full_speed(
     broker: Broker, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def run(valkey_url: str, sqlite_url: str, tmp_path: Path) -> Run:
     return type_it
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("app", ["proj:app", "proj", "proj.celery", "proj.celery:app", "proj:celery_app"])
 def test_the_app_of_a_django_project_is_found_and_what_it_prints_spoils_no_json(run: Run, app: str) -> None:
     done = run(DJANGO, app, "queues", "--json")
@@ -64,6 +65,7 @@ def test_the_app_of_a_django_project_is_found_and_what_it_prints_spoils_no_json(
     assert "this module prints when it is imported" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("files", "app", "says"),
     [

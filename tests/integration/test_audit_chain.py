@@ -135,6 +135,37 @@ def test_instants_of_every_kind_are_sealed_as_they_are_read_back(console: Consol
     assert (found.ok, found.checked) == (True, 15), found.problems
 
 
+def test_text_and_figures_of_every_kind_are_sealed_as_they_are_read_back(console: Console) -> None:
+    texts = [
+        "",
+        "é",
+        "\\",
+        "\\N",
+        "\\t",
+        'a "b" \\" c',
+        "tab\t, line\n, both\r\n",
+        "\x7f\u2028\x1f",
+        "𝔘",
+        "'",
+        "{}",
+        "\\\\.",
+    ]
+    figures = [0.5, 1e-07, 1e16, -0.0, 1.0, 2**53 + 1, 2**64, -(2**70), 10**400, True, None]
+    for text, figure in itertools.zip_longest(texts, figures):
+        console.audit.note(
+            user=f"maria{text}",
+            operation="pause_processing",
+            status=Status.SUCCESS,
+            timestamp=datetime.now(UTC),
+            request_id=uuid4(),
+            details={"message": text, text: figure, "é": {"b": [figure], "a": text}},
+        )
+    found = console.audit.verify()
+    assert (found.ok, found.checked) == (True, len(texts)), found.problems
+    tamper(console, sa.update(audit_log).where(at(3)).values(user="maria"))
+    assert len(console.audit.verify().problems) == 1
+
+
 def test_what_is_inserted_is_named(console: Console) -> None:
     act(console, 2)
     now = datetime.now(UTC)

@@ -173,6 +173,7 @@ opsdash.connect().run(opsdash.PauseProcessing(reason="fire"), actor="maria", con
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "told"),
     [
@@ -215,6 +216,7 @@ def forget(console: Console, entry: AuditEntry) -> None:
         connection.execute(sa.update(audit_log).values(timestamp=old))
 
 
+@pytest.mark.long
 def test_a_long_act_whose_process_lives_is_never_taken_for_dead(
     console: Console, console_for: Callable[..., Console], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

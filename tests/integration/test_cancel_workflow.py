@@ -69,6 +69,7 @@ def console(console_for: Callable[..., Console]) -> Console:
     return console_for(queues=("celery", "emails"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_chain_is_seen_while_its_first_task_runs_and_what_follows_never_runs(
     deployment: Deployment, console: Console, task: Callable[..., Signature], pool: str
@@ -123,6 +124,7 @@ def test_a_group_is_cancelled_wherever_its_tasks_are_and_those_that_waited_come_
     assert isinstance(effect.undo, RestoreQueue)
 
 
+@pytest.mark.long
 def test_a_chord_and_a_task_that_failed_in_the_middle_of_a_chain(
     deployment: Deployment, console: Console, task: Callable[..., Signature]
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_chord_and_a_task_that_failed_in_the_middle_of_a_chain(
         assert deployment.records.starts()[-1].name == "sample.gather", "the whole chord ran after the undo"
 
 
+@pytest.mark.long
 def test_an_unmanaged_worker_does_not_say_what_its_running_task_sends_and_the_preview_says_so(
     deployment: Deployment, console: Console, task: Callable[..., Signature]
 ) -> None:

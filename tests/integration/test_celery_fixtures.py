@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.services import Valkey
 from support.workers import PATH
 
@@ -78,6 +79,7 @@ def test_start_worker(again):
 """
 
 
+@pytest.mark.long
 def test_celerys_own_fixtures_work_with_the_plug_in_failing_tasks_included(valkey: Valkey, tmp_path: Path) -> None:
     (tmp_path / "test_with_celery.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "celery.contrib.pytest", "-p", "no:cacheprovider"]

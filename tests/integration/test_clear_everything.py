@@ -79,6 +79,7 @@ def test_everything_that_does_not_run_is_cleared_and_can_be_undone(
     assert deployment.records.times_run() == each_exactly_once(long + later + waiting + scheduled)
 
 
+@pytest.mark.long
 def test_scheduled_tasks_of_an_empty_queue_are_cleared_and_later_ones_stay(
     deployment: Deployment, ops: Console
 ) -> None:

@@ -21,6 +21,7 @@ def console(console_for: Callable[..., Console]) -> Console:
     return console_for(queues=("celery", "emails"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("typed", "code", "left"),
     [
@@ -67,6 +68,7 @@ def test_without_a_terminal_a_risky_clear_says_what_to_add_and_then_runs(product
     assert console.get_queue_length("emails") == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("answers", "args", "code", "left"),
     [

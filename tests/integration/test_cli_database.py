@@ -38,6 +38,7 @@ def test_the_first_line_of_status_tells_that_there_is_no_worker(cli: Callable[..
     assert cli("status").out.splitlines()[0] == "Processing Status: RUNNING (no worker is online)"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["status", "audit", "trash", "pause-processing --confirm YES", "doctor"])
 def test_nothing_but_its_own_sentences_is_on_the_terminal_while_the_database_is_away(
     cli: Callable[..., Result], database: Callable[[str], None], command: str

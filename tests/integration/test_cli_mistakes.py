@@ -113,7 +113,7 @@ def test_what_the_demo_sends_says_when_so_that_older_than_finds_it(opsdash, cons
     ("typed", "says"),
     [
         (["pause"], "No such command 'pause'. Did you mean pause-processing or pause-schedule?"),
-        (["clear", "emails"], "No such command 'clear'. Did you mean clear-queue or clear-held or clear-tasks"),
+        (["clear", "emails"], "No such command 'clear'. Did you mean clear-held or clear-queue or clear-tasks"),
         (["puase-processing"], "No such command 'puase-processing'. Did you mean pause-processing"),
         (["frobnicate"], "No such command 'frobnicate'. opsdash --help lists them."),
     ],

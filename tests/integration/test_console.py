@@ -184,6 +184,7 @@ def test_redis_gone_leaves_the_last_good_figures_with_their_age(console: Console
     assert console.snapshot().redis_error == ""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(15)
 def test_a_hung_redis_is_reported_and_not_waited_for(console: Console, valkey: Valkey):
     valkey.freeze()
@@ -307,6 +308,7 @@ opsdash.connect().run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
 """
 
 
+@pytest.mark.long
 def test_a_process_killed_between_intent_and_outcome_leaves_a_visible_entry(console: Console):
     environment = {
         **os.environ,

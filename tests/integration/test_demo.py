@@ -258,6 +258,7 @@ print(*(f"{one.name}={one.state}" for one in found))
     assert shown == ["nightly-report=runs", "stock-recount=runs", "weekly-newsletter=runs"]
 
 
+@pytest.mark.long
 def test_both_queues_keep_moving_and_have_a_backlog_to_look_at(demo: Demo) -> None:
     code = """
 import time, opsdash
@@ -299,6 +300,7 @@ print(json.dumps(removed))
 """
 
 
+@pytest.mark.long
 def test_its_workflows_are_seen_with_their_gaps_and_one_is_cancelled(demo: Demo) -> None:
     shown = demo.python(WORKFLOWS, timeout=110).splitlines()
     (first, middle, last), (root, *parts) = json.loads(shown[0])
@@ -340,6 +342,7 @@ def test_two_demos_do_not_share_a_folder(demo: Demo) -> None:
     assert f"another demo is using it (process {demo.process.pid})" in line
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_comes_back(demo: Demo) -> None:
     code = "import opsdash; print([w.pid for w in opsdash.connect().get_worker_stats() if w.pool == 'prefork'][0])"
     pid = int(demo.python(code))
@@ -359,6 +362,7 @@ def test_ctrl_c_stops_everything_and_keeps_the_users_folder(demo: Demo) -> None:
     connection.close()
 
 
+@pytest.mark.long
 def test_two_demos_side_by_side_leave_nothing_after_sigterm_and_sigkill(tmp_path: Path, valkey_url: str) -> None:
     """One has its own broker and is killed; the other works on the user's and is stopped."""
     theirs = redis.Redis.from_url(valkey_url, decode_responses=True)
@@ -404,6 +408,7 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         demo.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

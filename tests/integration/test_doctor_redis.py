@@ -98,6 +98,7 @@ def test_another_server_than_the_apps_is_named_without_a_password(
     assert "not-to-be-told" not in said(found)
 
 
+@pytest.mark.long
 def test_a_server_that_can_not_be_asked_is_an_error_where_the_port_differs_and_else_a_warning(
     console_for: Callable[..., Console], valkey: Valkey, app_with: AppWith
 ):
@@ -167,6 +168,7 @@ def test_a_cluster_is_named_since_kombu_has_no_transport_for_it(console_for: Cal
     assert "kombu has no transport for it" in said([finding])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [["doctor"], ["status"], ["queues"], ["pause-processing", "--confirm", "YES"]])
 def test_an_app_whose_settings_fail_is_one_line_that_names_the_cause(
     valkey: Valkey, sqlite_url: str, tmp_path: Path, command: list[str]

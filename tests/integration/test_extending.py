@@ -154,6 +154,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, _valkey_server: Valkey) -> d
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.long
 def test_the_command_line_has_it_with_its_preview(found: dict[str, Any]):
     assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
     assert found["empty"] == "opsdash: SIGN: enter the text that customers read. Nothing was changed.\n"
@@ -167,6 +168,7 @@ def test_the_command_line_has_it_with_its_preview(found: dict[str, Any]):
     assert found["before"] is None, "a preview changes nothing"
 
 
+@pytest.mark.long
 def test_a_program_reads_its_preview_field_by_field(found: dict[str, Any]):
     preview = found["dry_json"]
     assert [line["kind"] for line in preview["lines"]] == ["will", "will_not", "note"]

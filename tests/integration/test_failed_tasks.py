@@ -45,6 +45,7 @@ def test_a_failed_task_is_kept_with_its_message_byte_for_byte_and_can_be_sent_ag
     assert (late.task, late.list, late.priority) == ("sample.fails_late", "celery", 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_that_is_tried_again_has_not_failed_before_its_last_try(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env):
@@ -90,6 +91,7 @@ def foreign(text: str) -> dict[str, Any]:
     return {"body": text, **kind, "headers": {}, "properties": properties}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", *GREEN))]
 )
@@ -121,6 +123,7 @@ def test_a_task_that_was_revoked_is_counted_and_not_kept(deployment: Deployment,
         assert store_of(deployment).page().total == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_secrets_in_arguments_errors_and_tracebacks_are_nowhere_but_in_the_message(
     deployment: Deployment, pool: str
@@ -148,6 +151,7 @@ def test_what_the_expression_of_the_worker_finds_is_hidden_too(deployment: Deplo
     assert "Miller" not in shown
 
 
+@pytest.mark.long
 def test_switched_off_nothing_is_kept_and_nothing_is_counted_by_its_error(deployment: Deployment) -> None:
     with worker(pool="threads", env={**deployment.env, "OPSDASH_FAILED_MAX": "0"}) as running:
         deployment.send(3, "sample.fails")
@@ -177,6 +181,7 @@ def test_a_broadcast_that_fails_is_kept_without_a_message_since_it_has_no_queue_
     assert (failure.sendable, failure.list, failure.queue, failure.message_text) == (False, "", "", "on purpose")
 
 
+@pytest.mark.long
 def test_the_last_failures_are_written_before_a_worker_ends(deployment: Deployment) -> None:
     sent = deployment.send(20, "sample.fails")
     with worker(pool="prefork", env=deployment.env) as running:

@@ -29,6 +29,7 @@ def memory_of_the_store(deployment: Deployment) -> int:
         return sum(pipe.execute())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("pool", "number"),
     [
@@ -71,6 +72,7 @@ def worker_with_much_in_advance(deployment: Deployment) -> Worker:
         yield running
 
 
+@pytest.mark.long
 def test_failures_wait_while_redis_is_full_and_are_written_when_it_has_room(
     deployment: Deployment, worker_with_much_in_advance: Worker
 ) -> None:
@@ -88,6 +90,7 @@ def test_failures_wait_while_redis_is_full_and_are_written_when_it_has_room(
     worker_with_much_in_advance.wait_for_log("failed tasks are written again")
 
 
+@pytest.mark.long
 def test_failures_wait_while_redis_is_away_and_none_is_counted_twice(
     deployment: Deployment, worker_with_much_in_advance: Worker
 ) -> None:

@@ -35,6 +35,7 @@ def inspected(deployment: Deployment, running: Worker) -> dict[str, int]:
     return {kind: len((ask() or {}).get(running.hostname, ())) for kind, ask in kinds.items()}
 
 
+@pytest.mark.long
 def test_what_workers_hold_is_the_sum_of_what_stands_beside_it_and_of_what_celery_inspect_says(
     deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_worker_that_was_told_to_take_no_more_tasks_is_nowhere_called_online(
         assert " online " in plain
 
 
+@pytest.mark.long
 def test_a_queues_pause_counts_the_workers_of_that_queue_and_those_that_still_run_what_they_took_from_it(
     deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_queues_pause_counts_the_workers_of_that_queue_and_those_that_still_ru
         assert f"{both.hostname} finishes 1 task" in cli("status").out, "it runs one that it took before"
 
 
+@pytest.mark.long
 def test_while_a_worker_that_was_alone_is_silent_the_history_has_a_gap_and_no_zero(
     deployment: Deployment, console_for: Callable[..., Console], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +186,7 @@ def test_an_empty_trash_says_so_and_one_that_can_not_be_read_is_not_called_empty
 OTHERS = ["threads", "solo", *GREEN]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in OTHERS)])
 def test_a_worker_tells_how_many_of_the_messages_it_holds_are_of_which_queue(deployment: Deployment, pool: str) -> None:
     slots = 1 if pool == "solo" else 2

@@ -67,6 +67,7 @@ def test_a_task_is_found_wherever_a_worker_has_it(deployment: Deployment, consol
         assert console.find_task("0123-nowhere").state == "not_found"
 
 
+@pytest.mark.long
 def test_a_busy_solo_worker_answers_nobody_and_is_said_to_be_silent(deployment: Deployment, console_for):
     console: Console = console_for(queues=("celery",))
     with worker(pool="solo", concurrency=1, env=deployment.env) as running:

@@ -58,6 +58,7 @@ def test_the_recipes_say_when_a_queue_was_paused_and_what_it_did_meanwhile(day: 
     assert int(throughput.isna().sum()) == 10  # nobody looked: a gap, and no line through it
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("hvplot") is None, reason="hvplot is not installed")
 def test_the_recipe_draws_the_pauses_over_the_throughput(day: int, tmp_path: Path) -> None:
     code = recipe("frames", "hvplot") + "\nops.close()\nprint(len(plot))"

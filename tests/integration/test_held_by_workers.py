@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from support.deployment import Deployment
 from support.previews import texts
 from support.reports import report
@@ -19,6 +20,7 @@ def told(console: Console, queue: str | None = None, *, pause: bool = False) -> 
     return "\n".join(texts(console.preview(PauseProcessing(queue=queue) if pause else ClearQueue(queue=queue or ""))))
 
 
+@pytest.mark.long
 def test_a_clear_counts_of_its_workers_tasks_those_of_its_queue_and_names_the_way_to_remove_them(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_pause_comes_first_and_the_hold_applies_after_the_resume(deployment: D
         assert deployment.waiting() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", ["a console", "a worker"])
 def test_a_hold_that_ends_by_itself_releases_its_tasks_and_is_told_once(
     deployment: Deployment, ops: Console, by: str

@@ -109,6 +109,7 @@ def test_a_database_of_a_newer_opsdash_is_left_alone(database_url):
         migrations.upgrade(database_url)
 
 
+@pytest.mark.long
 def test_upgrades_at_the_same_time_make_the_tables_once(empty_database_url):
     program = f"from opsdash.services.database.migrations import upgrade; upgrade({empty_database_url!r})"
     command = [sys.executable, "-W", "error", "-c", program]
@@ -165,6 +166,7 @@ def test_migrating_prints_and_logs_nothing_and_leaves_logging_as_it_was(empty_sq
     assert (list(logging.root.handlers), logging.root.level, logging.getLogger("celery").disabled) == before
 
 
+@pytest.mark.long
 def test_the_alembic_command_works_in_a_checkout(empty_database_url):
     environment = os.environ | {"OPSDASH_DATABASE_URL": empty_database_url}
 

@@ -45,6 +45,7 @@ def scripts(stack: Proxied) -> list[str]:
     return [f"/{found}" for found in re.findall(r'src="(static/[^"]+)"', page)]
 
 
+@pytest.mark.long
 def test_the_proxy_names_the_user_and_the_console_believes_it(stack: Proxied) -> None:
     names = named(stack, **MARIA)
     assert names == {

@@ -46,6 +46,7 @@ def test_the_tour_begins_with_how_to_start_the_demo_and_carries_no_output(tour: 
     assert [cell.id for cell in tour.cells if cell.cell_type == "code" and cell.outputs] == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_tour_runs_on_a_running_demo(
     tour: nbformat.NotebookNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

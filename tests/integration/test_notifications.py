@@ -218,6 +218,7 @@ def served(settings_for: Callable[..., Settings], webhook: Webhook, tmp_path: Pa
         process.wait()
 
 
+@pytest.mark.long
 def test_of_two_consoles_one_dies_and_each_message_comes_once_but_the_one_it_had_in_hand(
     served: Served, webhook: Webhook, console_for: Callable[..., Console], cli: Callable[..., Result]
 ) -> None:
@@ -250,6 +251,7 @@ def test_of_two_consoles_one_dies_and_each_message_comes_once_but_the_one_it_had
     assert until(lambda: "opsdash_notifications_sent_total 7.0" in served.metrics(living), timeout_s=20)
 
 
+@pytest.mark.long
 def test_a_token_in_an_address_and_an_argument_are_nowhere(
     served: Served,
     webhook: Webhook,

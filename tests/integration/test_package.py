@@ -82,6 +82,7 @@ def test_the_wheel_carries_the_migrations_and_every_file_of_the_package(wheel):
     assert (ours | {"opsdash/migrations/script.py.mako"}) - names == set()
 
 
+@pytest.mark.long
 def test_the_installed_command_says_the_version(installed, tmp_path):
     output = subprocess.check_output([installed.with_name("opsdash"), "--version"], cwd=tmp_path, text=True, timeout=60)
     assert output.startswith(f"opsdash {opsdash.__version__}, Python 3.")

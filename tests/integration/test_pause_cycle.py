@@ -57,6 +57,7 @@ def test_a_worker_that_starts_during_a_pause_knows_of_it_before_its_first_messag
         assert len(deployment.records) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", PREFORK_NOW_OTHERS_LATER)
 def test_scheduled_rate_limited_and_late_acknowledged_tasks_wait_for_the_end_of_a_pause(
     deployment: Deployment, pool: str
@@ -102,6 +103,7 @@ def test_a_queues_own_pause_holds_only_that_queue(deployment: Deployment, pool: 
     assert deployment.records.times_run() == each_exactly_once(emails + others)
 
 
+@pytest.mark.long
 def test_a_flag_set_and_deleted_by_hand_is_obeyed_within_three_seconds(deployment: Deployment) -> None:
     with worker(pool="threads", env=deployment.env) as running:
         deployment.redis.set(deployment.keys.pause(), "true")
@@ -113,6 +115,7 @@ def test_a_flag_set_and_deleted_by_hand_is_obeyed_within_three_seconds(deploymen
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", PREFORK_NOW_OTHERS_LATER)
 def test_a_worker_that_loses_its_connections_or_its_broker_stays_paused(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as running:
@@ -244,6 +247,7 @@ def test_a_worker_says_once_that_the_plug_in_is_active(deployment: Deployment) -
         assert running.log.count("is active") == 1
 
 
+@pytest.mark.long
 def test_a_paused_queue_that_is_added_to_a_running_worker_runs_nothing(deployment: Deployment) -> None:
     with worker(env=deployment.env, queues=["celery"]) as running:
         deployment.pause("reports")
@@ -267,6 +271,7 @@ def test_broadcasts_are_left_alone(deployment: Deployment) -> None:
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jump_s", [86_400 * 2, pytest.param(-86_400 * 2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", *GREEN))]
@@ -308,6 +313,7 @@ def test_a_clock_that_jumps_by_two_days_neither_opens_the_gate_nor_hides_a_worke
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 def test_a_worker_that_can_not_read_the_flag_works_on_after_the_grace_and_says_so(deployment: Deployment) -> None:
     with worker(env={**deployment.env, "SAMPLE_BREAK": "unreadable"}) as running:
         deployment.pause()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from support.deployment import Deployment, each_exactly_once
 from support.workers import eventually, worker
 
@@ -14,6 +15,7 @@ def paused(deployment: Deployment, hostname: str) -> bool:
     return deployment.health(hostname).get("paused") == "1"
 
 
+@pytest.mark.long
 def test_no_value_beside_the_flag_and_no_nudge_keeps_a_worker_from_pausing(deployment: Deployment) -> None:
     client, keys = deployment.redis, deployment.keys
     foreign = ["9" * 5_000, "0x1", "nan"]

@@ -42,6 +42,7 @@ def pause_and_resume(deployment: Deployment, running: Worker, rounds: int) -> li
     return ids
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_pause_and_a_resume_wake_a_green_worker(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as running:

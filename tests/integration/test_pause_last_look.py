@@ -41,6 +41,7 @@ def stop_pause_continue(deployment: Deployment, running: Worker, paused: str | N
 POOLS = ["threads", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", *GREEN))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cycles", [3, pytest.param(12, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 @pytest.mark.parametrize("queue", [pytest.param(None, marks=pytest.mark.slow), "emails"])
 def test_children_that_hold_a_job_when_a_pause_comes_give_it_back_unstarted(
@@ -119,6 +120,7 @@ def test_a_job_that_redis_will_not_take_back_runs_once_rather_than_for_ever_to_a
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sample.short", pytest.param("sample.late", marks=pytest.mark.slow)])
 def test_a_worker_that_ends_warmly_with_jobs_in_its_childrens_pipes_starts_none(
     deployment: Deployment, name: str
@@ -142,6 +144,7 @@ def test_a_worker_that_ends_warmly_with_jobs_in_its_childrens_pipes_starts_none(
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sample.short", pytest.param("sample.late", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_pause_that_comes_while_a_task_is_being_accepted_still_holds_it(

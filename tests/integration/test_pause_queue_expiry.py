@@ -60,6 +60,7 @@ def pause_until(deployment: Deployment, paused_s: int, how: str) -> list[str]:
     return ids
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [RESUMED, slow(OVER), BY_HAND])
 def test_a_paused_queue_outlives_its_expiry_by_its_worker_alone(
     deployment: Deployment, times: tuple[float, int], how: str
@@ -79,6 +80,7 @@ def test_a_paused_queue_outlives_its_expiry_by_its_worker_alone(
     assert not deployment.redis.exists(deployment.keys.expires)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "poll_s"),
     [(OVER, 2), slow(RESUMED, 2), slow(BY_HAND, 2), slow(RESUMED, 10), slow(OVER, 10), slow(BY_HAND, 10)],
@@ -110,6 +112,7 @@ def test_a_paused_queue_outlives_its_expiry_by_a_console_alone(
     assert not deployment.redis.exists(deployment.keys.expires)
 
 
+@pytest.mark.long
 def test_a_worker_that_starts_after_the_pause_gives_back_what_nobody_else_has(
     deployment: Deployment, times: tuple[float, int]
 ) -> None:

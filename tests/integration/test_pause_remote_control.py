@@ -22,6 +22,7 @@ def recall(deployment: Deployment, running: Worker) -> Any:
 POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo", *GREEN))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_scheduled_tasks_go_back_in_order_when_told_and_keep_their_time(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env, queues=["celery", "emails"]) as running:

@@ -103,6 +103,7 @@ def orders_for(valkey: Valkey, console_for: Callable[..., Console]) -> Iterator[
 WAYS = {"warm": signal.SIGTERM, "cold": signal.SIGQUIT, "killed": signal.SIGKILL}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("pool", "way"),
     [
@@ -165,6 +166,7 @@ def test_a_soft_shutdown_during_a_pause_loses_nothing(orders_for: Callable[..., 
         orders.check_each_copy_once()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.slow)])
 def test_a_visibility_timeout_that_ends_during_a_pause_doubles_no_scheduled_task(
     orders_for: Callable[..., Orders], pool: str

@@ -184,6 +184,7 @@ def running(made: Plan, server: Valkey, pools: tuple[str, str]) -> Iterator[list
 SEEDS = [3, *(pytest.param(seed, marks=[pytest.mark.slow, pytest.mark.timeout(240)]) for seed in range(100, 130))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_runs_is_what_would_have_run_without_pauses_clears_and_restores(
     valkey: Valkey, console_for: Callable[..., Console], seed: int
@@ -237,6 +238,7 @@ TWO_QUEUES = Topology(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", [*POOLS, *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", *GREEN))])
 def test_a_paused_queue_that_shares_its_key_with_an_open_one_waits_and_nothing_multiplies(
     valkey: Valkey, console_for: Callable[..., Console], pool: str
@@ -264,6 +266,7 @@ def test_a_paused_queue_that_shares_its_key_with_an_open_one_waits_and_nothing_m
         assert "Traceback" not in one.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["topology.early", "topology.late"])
 @pytest.mark.parametrize("pool", [*POOLS, *(pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN)])
 def test_a_task_sees_no_mark_of_a_pause_and_deduplication_loses_none(

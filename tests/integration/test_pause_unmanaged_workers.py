@@ -51,6 +51,7 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         assert "safe to deploy" in describe(stand)
 
 
+@pytest.mark.long
 def test_pause_can_also_stop_workers_without_the_plug_in_and_resume_undoes_just_that(
     deployment: Deployment, ops: Console
 ) -> None:

@@ -35,6 +35,7 @@ def in_a_process_of_its_own(script: str, env: Mapping[str, str]) -> list[str]:
     return done.stdout.decode().split()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_chains_groups_and_chords_go_on_where_a_pause_stopped_them(deployment: Deployment, pool: str) -> None:
     env = {**deployment.env, "SAMPLE_RESULTS": "yes"}
@@ -58,6 +59,7 @@ def test_chains_groups_and_chords_go_on_where_a_pause_stopped_them(deployment: D
     assert len(deployment.records) == 85
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_that_retries_during_a_pause_waits_with_the_others(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as running:

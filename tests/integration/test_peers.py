@@ -61,6 +61,7 @@ def _answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_two_consoles_are_an_overview_and_one_that_is_killed_is_stale_and_never_zero(
     console_for: Callable[..., Console], valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

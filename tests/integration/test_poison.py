@@ -26,6 +26,7 @@ def timed_out(deployment: Deployment) -> None:
         deployment.redis.zrem("unacked_index", field)
 
 
+@pytest.mark.long
 def test_a_task_that_takes_its_child_with_it_each_time_is_set_aside(deployment: Deployment) -> None:
     with worker(env={**deployment.env, **AFTER}) as running:
         (task_id,) = deployment.send(1, "sample.kills")
@@ -56,6 +57,7 @@ def test_a_task_that_takes_its_worker_with_it_each_time_is_set_aside(deployment:
         assert running.running
 
 
+@pytest.mark.long
 def test_a_long_healthy_task_that_the_visibility_timeout_redelivers_is_no_poison(deployment: Deployment) -> None:
     options = {"visibility_timeout": 3, "priority_steps": [0, 3, 6, 9], "queue_order_strategy": "priority"}
     env = {**deployment.env, "OPSDASH_POISON_AFTER": "1", "SAMPLE_OPTIONS": json.dumps(options)}
@@ -86,6 +88,7 @@ def test_what_only_waited_in_a_worker_that_was_killed_is_no_poison(deployment: D
     assert [start.argument for start in deployment.records.starts()] == ["runs", "runs", "waits"]
 
 
+@pytest.mark.long
 def test_a_redelivered_task_whose_worker_was_stopped_on_purpose_is_no_poison(deployment: Deployment) -> None:
     env = {**deployment.env, "OPSDASH_POISON_AFTER": "1"}
     deployment.celery.send_task("sample.late", kwargs={"seconds": 60})
@@ -100,6 +103,7 @@ def test_a_redelivered_task_whose_worker_was_stopped_on_purpose_is_no_poison(dep
             break  # before Celery 5.5 a cold shutdown acknowledges what it ends
 
 
+@pytest.mark.long
 def test_unless_it_is_asked_for_nothing_is_noted_of_redelivered_tasks(deployment: Deployment) -> None:
     with worker(env=deployment.env):
         deployment.send(1, "sample.survives")

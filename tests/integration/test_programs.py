@@ -30,6 +30,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [subprocess.run, programs.run])
 def test_words_folder_environment_session_and_exit_code_are_those_of_a_start(how, tmp_path: Path):
     done = how(
@@ -54,6 +55,7 @@ def test_what_is_read_at_the_start_is_read_where_it_differs():
         assert done.stdout.split() == [str(dev), "/"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["opsdash", "celery"])
 def test_a_module_runs_as_main(module):
     command = [sys.executable, "-m", module, "--version"]
@@ -75,6 +77,7 @@ def test_a_signal_is_its_exit_code_and_an_error_its_traceback():
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.long
 def test_a_program_dies_with_the_test_run_that_started_it():
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
     environment = os.environ | {"PYTHONPATH": path}

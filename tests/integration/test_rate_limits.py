@@ -32,6 +32,7 @@ def shares(console: Console) -> dict[str, float]:
     return dict(limits[0].shares) if limits else {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_all_workers_together_start_no_more_than_the_limit_and_one_that_comes_later_shares_it(
     deployment: Deployment, console_for: Callable[..., Console], pool: str
@@ -71,6 +72,7 @@ def test_all_workers_together_start_no_more_than_the_limit_and_one_that_comes_la
             assert console.rate_limits() == ()
 
 
+@pytest.mark.long
 def test_a_limit_ends_by_itself_and_the_tasks_own_limit_holds_again(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:

@@ -257,6 +257,7 @@ def test_what_redis_refuses_is_told_as_not_done(
         assert (entry.operation, entry.status) == (operation.partition(",")[0], Status.FAILURE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(BY_REMOTE_CONTROL))
 def test_what_no_worker_could_be_told_is_told_as_not_done(
     console_for: Callable[..., Console], deployment: Deployment, valkey: Valkey, name: str
@@ -299,6 +300,7 @@ def test_a_pause_stands_where_the_nudge_to_workers_is_refused(console_for: Calla
         assert not console.is_processing_paused()
 
 
+@pytest.mark.long
 def test_what_was_sent_and_never_answered_is_told_as_uncertain(
     console_for: Callable[..., Console], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ):

@@ -45,6 +45,7 @@ def findings(console: Console, *checks: str) -> list[Finding]:
     return [finding for finding in diagnose(console) if finding.check in checks]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("pool", "prefix"), [("prefork", ""), ("threads", "blue:")])
 def test_users_with_the_documented_rights_are_refused_nothing(
     console_for: Callable[..., Console], valkey: Valkey, app_as: Callable[..., str], pool: str, prefix: str
@@ -134,6 +135,7 @@ def app_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
     return write
 
 
+@pytest.mark.long
 def test_each_right_of_the_apps_user_that_is_taken_away_is_named(
     console_for: Callable[..., Console], valkey: Valkey, app_as: Callable[[str], str]
 ):

@@ -67,6 +67,7 @@ def test_every_block_of_the_pages_is_run_here() -> None:
     assert {block.said for block in INCIDENT} == {"incident"}
 
 
+@pytest.mark.long
 def test_the_commands_of_a_deployment_and_of_a_team_s_runbook(typed: Callable[[str], str]) -> None:
     said = typed(of(DEPLOYING, "deploying") + of(DEPLOYING, "runbooks"))
     assert "Runs here, without a shell: make release" in said
@@ -83,6 +84,7 @@ def test_a_run_that_breaks_off_is_rolled_back_as_the_page_says(typed: Callable[[
     assert "Resumed all processing" in said
 
 
+@pytest.mark.long
 def test_the_commands_of_an_incident(typed: Callable[[str], str], tmp_path: Path) -> None:
     said = typed(of(INCIDENT, "incident"))
     assert "Processing Status: PAUSED" in said

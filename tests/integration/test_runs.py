@@ -131,6 +131,7 @@ def python(text: str, *arguments: object) -> tuple[str, ...]:
     return ("--", sys.executable, "-c", text, *map(str, arguments))
 
 
+@pytest.mark.long
 def test_a_deploy_pauses_waits_runs_the_command_and_resumes_each_with_an_entry_of_the_run(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_deploy_pauses_waits_runs_the_command_and_resumes_each_with_an_entry_o
     assert shell.console.pause.read(())[None].by == "maria"
 
 
+@pytest.mark.long
 def test_a_deploy_drains_one_build_while_the_other_goes_on_and_wakes_it_if_the_command_fails(
     shell: Shell, valkey: Valkey
 ) -> None:
@@ -205,6 +207,7 @@ def test_a_deploy_drains_one_build_while_the_other_goes_on_and_wakes_it_if_the_c
         eventually(lambda: takes("1.41"), what="it is woken by hand")
 
 
+@pytest.mark.long
 def test_a_shorter_pause_of_somebody_else_is_set_again_until_its_own_end(shell: Shell, busy: Deployment) -> None:
     shell.console.run(opsdash.PauseProcessing(duration_s=600, reason="look"), actor="maria", confirm="YES")
     ends = shell.console.pause.read(())[None].expires_at
@@ -216,6 +219,7 @@ def test_a_shorter_pause_of_somebody_else_is_set_again_until_its_own_end(shell: 
     assert abs((after.expires_at - ends).total_seconds()) < 1.5
 
 
+@pytest.mark.long
 def test_without_the_verdict_the_command_is_not_run_and_processing_goes_on(shell: Shell, tmp_path: Path) -> None:
     mark = tmp_path / "deployed"
     done = shell("run", "deploy", "--wait", "1s", "--confirm", "YES", *python(f"open({str(mark)!r}, 'w')"))
@@ -237,6 +241,7 @@ SIGTERMS = [
 """Where the signal comes, and whether the command is run all the same (it gets the signal as soon as it runs)."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_any_step_ends_the_run_and_processing_goes_on(
     shell: Shell, busy: Deployment, number: signal.Signals
@@ -281,6 +286,7 @@ def count(mark: Path) -> int:
     return len(mark.read_text()) if mark.exists() else 0
 
 
+@pytest.mark.long
 def test_a_killed_run_is_continued_from_where_it_was(shell: Shell, busy: Deployment, tmp_path: Path) -> None:
     mark = tmp_path / "times"
     deploys = python(f"open({str(mark)!r}, 'a').write('x')")
@@ -301,6 +307,7 @@ def test_a_killed_run_is_continued_from_where_it_was(shell: Shell, busy: Deploym
         assert not shell.paused(), (step, status)
 
 
+@pytest.mark.long
 def test_a_killed_run_is_rolled_back_and_no_later_run_is_in_its_way(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:
@@ -325,6 +332,7 @@ def test_a_killed_run_is_rolled_back_and_no_later_run_is_in_its_way(
         assert shell("run", "--roll-back", run_id, "--confirm", "YES").code == 3, "it has ended"
 
 
+@pytest.mark.long
 def test_a_continued_run_pauses_again_where_its_pause_has_ended_and_takes_no_other_command(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:
@@ -344,6 +352,7 @@ def test_a_continued_run_pauses_again_where_its_pause_has_ended_and_takes_no_oth
     assert not shell.paused()
 
 
+@pytest.mark.long
 def test_a_pause_that_somebody_else_has_set_meanwhile_is_not_lifted(shell: Shell, busy: Deployment) -> None:
     done = shell("run", "deploy", "--confirm", "YES", *python(PAUSES))
     assert done.code == 0, done.said
@@ -351,6 +360,7 @@ def test_a_pause_that_somebody_else_has_set_meanwhile_is_not_lifted(shell: Shell
     assert shell.console.pause.read(())[None].by == "maria"
 
 
+@pytest.mark.long
 def test_redis_that_is_away_at_the_end_is_waited_for(
     shell: Shell, busy: Deployment, valkey: Valkey, tmp_path: Path
 ) -> None:
@@ -372,6 +382,7 @@ def test_redis_that_is_away_at_the_end_is_waited_for(
     assert not shell.paused()
 
 
+@pytest.mark.long
 def test_an_incident_pauses_writes_a_file_for_its_owner_alone_and_notes_without_secrets(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:
@@ -417,6 +428,7 @@ def test_an_incident_of_one_kind_of_task_holds_it_and_pauses_nothing(
     assert (hold["hold"]["name"], hold["hold"]["queue"]) == ("payments.*", "")
 
 
+@pytest.mark.long
 def test_a_team_s_runbook_has_steps_of_any_operation_and_nothing_secret_is_kept(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:
@@ -452,6 +464,7 @@ def test_a_team_s_runbook_has_steps_of_any_operation_and_nothing_secret_is_kept(
         assert "OPSDASH_RUNBOOKS" in wrong.said
 
 
+@pytest.mark.long
 def test_a_lease_that_is_not_renewed_ends_and_the_run_s_own_process_then_does_nothing_more(
     shell: Shell, busy: Deployment
 ) -> None:

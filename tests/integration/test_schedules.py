@@ -35,6 +35,7 @@ def entry(console: Console, name: str) -> Schedule | None:
     return next((one for one in console.schedules.read() if one.name == name), None)
 
 
+@pytest.mark.long
 def test_entries_are_seen_paused_resumed_and_run_now(
     valkey: Valkey, client: redis.Redis, console_for: Callable[..., Console], cli: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_entries_are_seen_paused_resumed_and_run_now(
         assert entry(console, "nightly").next_run_at.hour == 4
 
 
+@pytest.mark.long
 def test_a_resumed_entry_sends_once_for_what_it_missed_if_asked(
     valkey: Valkey, client: redis.Redis, console_for: Callable[..., Console], tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_resumed_entry_sends_once_for_what_it_missed_if_asked(
         assert done.details["task_id"] in {json.loads(text)["headers"]["id"] for text in client.lrange("emails", 0, -1)}
 
 
+@pytest.mark.long
 def test_beat_goes_on_while_redis_can_not_be_asked_and_keeps_the_pauses_it_knows(
     valkey: Valkey, client: redis.Redis, console_for: Callable[..., Console], tmp_path: Path
 ) -> None:
@@ -123,6 +126,7 @@ def test_beat_goes_on_while_redis_can_not_be_asked_and_keeps_the_pauses_it_knows
         eventually(lambda: "can be read again" in running.log, what="beat reads again", timeout_s=20)
 
 
+@pytest.mark.long
 def test_a_pause_ends_by_itself(
     valkey: Valkey, client: redis.Redis, console_for: Callable[..., Console], tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def surfaces_of_terminals(
         yield " ".join(words), said.out + said.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("acted", [False, True], ids=["before", "after"])
 def test_no_secret_of_a_task_is_shown_stored_or_logged_before_or_after_it_is_edited_and_retried(
     deployment: Deployment,

@@ -56,6 +56,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip() if ready else ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_the_page_is_and_ends_in_order(serve, signum: signal.Signals):
     port = free_port()
@@ -69,6 +70,7 @@ def test_it_says_where_the_page_is_and_ends_in_order(serve, signum: signal.Signa
     assert (process.returncode, lines) == (0, [])
 
 
+@pytest.mark.long
 def test_a_taken_port_is_one_line_and_exit_code_two(serve):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -79,6 +81,7 @@ def test_a_taken_port_is_one_line_and_exit_code_two(serve):
     assert "can't listen on 127.0.0.1" in errors
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("args", "variables", "says"),
     [
@@ -95,6 +98,7 @@ def test_settings_that_are_not_safe_to_serve_are_one_line_and_exit_code_two(serv
     assert says in errors
 
 
+@pytest.mark.long
 def test_what_it_logs_is_on_stderr(serve):
     process = serve("--port", str(free_port()), OPSDASH_NOTIFY_URLS="nosuchservice://planted-token")
     assert first_line(process)

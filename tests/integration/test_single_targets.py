@@ -166,6 +166,7 @@ def test_a_task_is_not_revoked_where_the_separator_that_workers_use_is_not_known
     assert [entry.status for entry in console.get_recent_operations()] == ["failure"]
 
 
+@pytest.mark.long
 def test_a_task_that_is_nowhere_is_not_revoked_and_one_that_waits_is_and_then_does_not_run(
     deployment: Deployment, console_for
 ):
@@ -202,6 +203,7 @@ def test_a_task_that_was_not_looked_for_everywhere_is_unknown_and_never_a_succes
     assert console.get_recent_operations()[0].status == "unknown"
 
 
+@pytest.mark.long
 def test_a_task_that_a_busy_solo_worker_runs_is_found_by_its_report(deployment: Deployment, console_for):
     console: Console = console_for(queues=("celery",))
     with worker(pool="solo", concurrency=1, env=deployment.env) as running:

@@ -122,6 +122,7 @@ def test_a_lock_in_the_database_keeps_nobody_from_pausing_and_each_act_is_there_
     assert (found.ok, found.checked) == (True, 3)
 
 
+@pytest.mark.long
 def test_a_strict_log_refuses_soon_and_what_it_takes_too_late_is_closed(
     console_for: ConsoleFor, locked: tuple[str, contextlib.AbstractContextManager[None]]
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from support.deployment import Deployment
 from support.previews import texts
 from support.workers import eventually, worker
@@ -12,6 +13,7 @@ import opsdash
 from opsdash.services.console import Console
 
 
+@pytest.mark.long
 def test_a_pause_says_which_waiting_tasks_end_before_it_and_celery_revokes_just_those(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:

@@ -140,6 +140,7 @@ def test_equal_secrets_look_equal_within_a_tenant_and_nowhere_else(console: Cons
     assert first["api_key_fingerprint"] != second["api_key_fingerprint"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "piece", ["://", ":", "://:", "eyJ-", "eyJ.", "?a", "?token", " ", "sk-", "a@", "AKIA", "&a-key"]
 )

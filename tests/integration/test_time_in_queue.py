@@ -52,6 +52,7 @@ def pause(client: redis.Redis, on: bool) -> None:
     client.publish(KEYS.nudge, "{}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_waiting_etas_retries_pauses_and_clocks_are_told_apart(valkey: Valkey, client: redis.Redis, pool: str) -> None:
     env = {"OPSDASH_REDIS_URL": valkey.url, **REPORTS_OFTEN}
@@ -103,6 +104,7 @@ def test_the_header_of_the_sender_reaches_the_queue(valkey: Valkey, client: redi
     assert began <= json.loads(message)["headers"][SENT] <= time.time()
 
 
+@pytest.mark.long
 def test_the_figures_outlive_a_worker_that_is_killed_and_a_console_that_is_restarted(
     valkey: Valkey, client: redis.Redis, settings_for, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def rows(engine: sa.Engine) -> Rows:
         }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_rows_of_every_earlier_revision_survive_the_upgrade_and_the_chain_still_verifies(
     empty_database_url: str, revision: str, monkeypatch: pytest.MonkeyPatch

@@ -99,6 +99,7 @@ def test_workers_that_have_stopped_and_nobody_else_are_safe(deployment: Deployme
         assert becomes(ops).safe
 
 
+@pytest.mark.long
 def test_a_worker_that_freezes_in_a_task_is_silent_its_task_counts_and_nothing_is_safe(
     deployment: Deployment, ops: Console
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_worker_that_freezes_in_a_task_is_silent_its_task_counts_and_nothing_i
         assert becomes(ops).safe
 
 
+@pytest.mark.long
 def test_an_idle_worker_that_froze_hears_remote_control_and_is_missed(deployment: Deployment, ops: Console) -> None:
     with worker(pool="solo", env=deployment.env), worker(pool="threads", env={**deployment.env, **BARE}) as bare:
         eventually(lambda: deployment.celery.control.ping([bare.hostname]), what="it listens")
@@ -154,6 +156,7 @@ def test_a_worker_without_plug_in_that_is_gone_amid_a_task_and_without_a_goodbye
         assert Kind.NO_PLUGIN in kinds(look(ops))
 
 
+@pytest.mark.long
 def test_a_worker_without_plug_in_and_remote_control_is_told_by_its_connection(
     deployment: Deployment, ops: Console
 ) -> None:
@@ -169,6 +172,7 @@ def test_a_worker_without_plug_in_and_remote_control_is_told_by_its_connection(
         assert f"remote control is off on {one.hostname}" in describe(found)
 
 
+@pytest.mark.long
 def test_two_processes_of_one_name_are_both_seen_and_named(deployment: Deployment, ops: Console) -> None:
     same = ["-n", "same@test"]
     with (
@@ -188,6 +192,7 @@ def test_two_processes_of_one_name_are_both_seen_and_named(deployment: Deploymen
         )
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_and_started_again_takes_its_predecessors_place_at_once(
     deployment: Deployment, ops: Console
 ) -> None:
@@ -210,6 +215,7 @@ def test_a_worker_that_is_killed_and_started_again_takes_its_predecessors_place_
             assert becomes(ops).safe
 
 
+@pytest.mark.long
 def test_a_silent_worker_can_be_dismissed_and_one_that_reports_can_not(deployment: Deployment, ops: Console) -> None:
     with worker(pool="threads", env=deployment.env) as one, worker(pool="threads", env=deployment.env) as two:
         deployment.celery.send_task("sample.short", kwargs={"seconds": 60})
@@ -230,6 +236,7 @@ def test_a_silent_worker_can_be_dismissed_and_one_that_reports_can_not(deploymen
             ops.preview(opsdash.DismissWorker(hostname=host))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", *OTHER_POOLS])
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGQUIT], ids=["warm", "cold"])
 def test_a_worker_that_is_stopped_says_goodbye_when_nothing_of_it_runs_any_more(
@@ -276,6 +283,7 @@ def test_every_surface_tells_the_same_verdict_in_the_same_words(deployment: Depl
         assert at_hand.safe
 
 
+@pytest.mark.long
 def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     deployment: Deployment, database_url: str
 ) -> None:
@@ -320,6 +328,7 @@ def test_a_pause_is_not_told_as_done_while_a_worker_is_connected_to_another_data
         assert not ops.run(PauseProcessing(), actor="maria", confirm="YES").followed
 
 
+@pytest.mark.long
 def test_a_pause_is_not_told_as_done_while_a_worker_that_ran_something_is_silent(
     deployment: Deployment, ops: Console
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_pause_that_waits_returns_once_the_running_task_has_finished(console: 
     assert "safe to deploy" in opsdash(console, "status").stdout
 
 
+@pytest.mark.long
 def test_a_pause_that_waits_too_long_is_uncertain_and_holds(console: Console, valkey: Valkey, send: Any):
     begin_a_long_task(console, valkey, send, 30)
     done = opsdash(console, "pause-processing", "--confirm", "YES", "--wait", "--timeout", "1s", "--json")

@@ -64,6 +64,7 @@ def test_a_widget_shows_figures_from_its_first_moment_and_weighs_little(
     widget.close()
 
 
+@pytest.mark.long
 def test_a_single_widget_never_imports_panel_material_ui() -> None:
     code = f"import sys, opsdash; [getattr(opsdash, n) for n in {WIDGETS}]; print('panel_material_ui' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -72,6 +72,7 @@ def stage(valkey: Valkey, console_for: Any) -> Iterator[Stage]:
         made.records.close()
 
 
+@pytest.mark.long
 def test_the_manifests_probe_and_pre_stop_hook_work_beside_a_real_worker(stage: Stage):
     (container,) = yaml.safe_load(MANIFEST.read_text())["spec"]["template"]["spec"]["containers"]
     hook, probe = container["lifecycle"]["preStop"]["exec"]["command"], container["livenessProbe"]["exec"]["command"]
@@ -89,6 +90,7 @@ def test_the_manifests_probe_and_pre_stop_hook_work_beside_a_real_worker(stage: 
         assert begun + left == 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_drained_worker_ends_what_it_runs_and_gives_the_rest_to_others(stage: Stage, pool: str):
     one, other = unique("one"), unique("other")
@@ -118,6 +120,7 @@ def test_a_drained_worker_ends_what_it_runs_and_gives_the_rest_to_others(stage: 
         assert stage.by(other) == 6
 
 
+@pytest.mark.long
 def test_a_worker_that_still_runs_a_task_is_not_drained_and_a_restart_under_its_name_is_not_held(stage: Stage):
     name = unique("worker")
     with worker(concurrency=1, env=stage.env, hostname=name) as first:
@@ -146,6 +149,7 @@ def test_a_reader_that_has_gone_is_no_fault_of_a_drain_or_a_probe(stage: Stage):
             assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_a_drain_that_was_a_mistake_is_taken_back(stage: Stage):
     name = unique("worker")
     with worker(pool="threads", env=stage.env, hostname=name):
@@ -156,6 +160,7 @@ def test_a_drain_that_was_a_mistake_is_taken_back(stage: Stage):
         stage.records.wait_for(1)
 
 
+@pytest.mark.long
 def test_without_its_broker_an_idle_worker_lives_and_is_drained_and_stays_so_when_the_broker_is_back(stage: Stage):
     name = unique("worker")
     with worker(pool="threads", env=stage.env, hostname=name) as running:

@@ -41,6 +41,7 @@ def environment(server: Valkey, **more: str) -> dict[str, str]:
     return {"OPSDASH_REDIS_URL": server.url, **more}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", "threads"))]
 )
@@ -95,6 +96,7 @@ def test_a_busy_solo_worker_still_reports_and_shows_that_its_loop_stands(valkey:
         eventually(lambda: float(client.hget(key, "loop_tick") or 0) > began + 5, what="the loop turns again")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
     valkey: Valkey, client: redis.Redis, pool: str
@@ -110,6 +112,7 @@ def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
         eventually(lambda: oldest() == -1, what="nothing runs any more")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_end_of_the_last_task_of_a_paused_worker_is_reported_at_once(
     valkey: Valkey, client: redis.Redis, pool: str

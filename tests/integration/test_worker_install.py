@@ -103,6 +103,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin" / "python"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["status"], ["demo"], ["serve"], []])
 def test_a_command_of_the_console_says_how_to_install_it(bare: Path, arguments: list[str], tmp_path: Path) -> None:
     command = [str(bare.with_name("opsdash")), *arguments]
@@ -111,6 +112,7 @@ def test_a_command_of_the_console_says_how_to_install_it(bare: Path, arguments: 
     assert re.fullmatch(rf"opsdash: {MISSING}\n", done.stderr), done.stderr
 
 
+@pytest.mark.long
 def test_the_version_names_the_parts_that_are_installed(bare: Path, tmp_path: Path) -> None:
     def told(python: Path | str) -> str:
         command = [str(python), "-m", "opsdash", "--version"]

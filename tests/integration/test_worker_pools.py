@@ -58,6 +58,7 @@ def test_a_pool_grows_and_shrinks_to_the_size_that_was_given_and_a_running_task_
         assert console.get_recent_operations(1)[0].status is Status.REFUSED
 
 
+@pytest.mark.long
 def test_a_pool_whose_processes_are_busy_shrinks_as_far_as_it_can_and_says_so(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:
@@ -132,6 +133,7 @@ def test_an_autoscaler_gets_other_bounds_and_a_worker_without_one_is_told_apart(
             run(console, opsdash.Autoscale(hostname=fixed.hostname, most=4, least=2))
 
 
+@pytest.mark.long
 def test_a_pool_restarts_with_new_processes_and_every_task_runs_once(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_pool_restarts_with_new_processes_and_every_task_runs_once(
             run(console, opsdash.RestartPool(hostname=not_allowed.hostname))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pool", ["prefork", "threads", *(pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN)]
 )
@@ -250,6 +253,7 @@ def test_a_time_limit_that_can_not_be_meant_is_refused(console: Console, given: 
         console.preview(opsdash.SetTimeLimit(**given))
 
 
+@pytest.mark.long
 def test_a_worker_without_the_plug_in_is_resized_too(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_task_that_raises_or_rejects_its_message_failed_and_one_that_is_retrie
         assert failed(deployment, running.hostname, after=8) == "4"
 
 
+@pytest.mark.long
 def test_a_task_that_nobody_registered_and_a_message_that_can_not_be_read_count_as_failed(
     deployment: Deployment,
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_task_that_nobody_registered_and_a_message_that_can_not_be_read_count_
         assert deployment.waiting() == deployment.unacked() == 0, "neither will ever run"
 
 
+@pytest.mark.long
 def test_a_task_that_rejects_its_message_and_has_it_put_back_is_no_failure_until_it_is_gone(
     deployment: Deployment,
 ) -> None:

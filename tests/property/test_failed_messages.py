@@ -71,6 +71,7 @@ def failing(_valkey_server: Valkey) -> Iterator[Deployment]:
             yield made
 
 
+@pytest.mark.long
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(raws=st.lists(messages() | GARBAGE, min_size=10, max_size=30, unique=True))
 def test_what_is_kept_is_the_message_byte_for_byte(failing: Deployment, raws: list[bytes]) -> None:

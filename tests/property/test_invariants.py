@@ -12,7 +12,7 @@ import fakeredis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.cli.output import clean
+from opsdash.cli.plain import clean
 from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.model.key_layout import Layout
 from opsdash.services.audit.exports import CSV_COLUMNS, _csv_line

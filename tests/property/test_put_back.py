@@ -181,6 +181,7 @@ def client(valkey_url: str) -> Iterator[redis.Redis]:
         yield made
 
 
+@pytest.mark.long
 def test_whatever_happens_meanwhile_each_removed_task_is_back_once_and_in_its_place(client: redis.Redis) -> None:
     examine(client, 100)
 

@@ -68,6 +68,7 @@ def same(left: Any, right: Any) -> bool:
     return json.dumps(left) == json.dumps(right)
 
 
+@pytest.mark.long
 @given(message=messages(), spelling=spellings, retries=st.booleans(), times=st.booleans(), new=st.booleans())
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_only_what_is_said_changes_and_all_else_stays_byte_for_byte(

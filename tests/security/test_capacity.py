@@ -61,6 +61,7 @@ def test_one_user_has_only_so_many_pages_open_and_the_others_theirs(small: PageS
         assert taken(small) == 4
 
 
+@pytest.mark.long
 def test_loading_the_page_again_and_again_shuts_nobody_out(small: PageServer) -> None:
     for _ in range(12):
         assert small.ask(**as_user("eve")).status == 200

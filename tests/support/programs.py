@@ -31,7 +31,8 @@ WORKER += ("celery.concurrency.prefork", "celery.concurrency.solo", "celery.conc
 WORKER += ("kombu.transport.redis", "celery.backends.redis", "celery.app.control", "opsdash.worker", "opsdash.beat")
 CONSOLE = ("opsdash.cli", "opsdash.bootstrap", "celery", "kombu.transport.redis", "sqlalchemy.dialects.sqlite")
 CONSOLE += ("psycopg2", "alembic.command", "opsdash.web.server", "opsdash.demo.launch", "opsdash.operations")
-CONSOLE += ("opsdash.services.console", "opsdash.runs.runner", "panel.command.serve")
+CONSOLE += ("opsdash.cli.reads", "opsdash.cli.operations", "opsdash.services.console", "opsdash.runs.runner")
+CONSOLE += ("panel.command.serve",)
 CONSOLE += ("opsdash.services.doctor", "platformdirs.unix", "tornado.platform.asyncio", "logging.config")
 MODULES = {"celery": WORKER, **dict.fromkeys(("opsdash", "panel", "alembic", "support.doomed_run"), CONSOLE)}
 """What ``python -m`` of these names needs."""

@@ -119,4 +119,4 @@ FOCUSED = """name => {
 
 def until_focused(page: Page, name: str) -> None:
     """Waits until the focus is on what has this name, or begins with it."""
-    page.wait_for_function(FOCUSED, arg=name, timeout=5000)
+    page.wait_for_function(FOCUSED, arg=name, timeout=15_000)

@@ -223,7 +223,7 @@ def producer(url: str, keyprefix: str = "") -> Iterator[Any]:
         app.close()
 
 
-def eventually(check: Callable[[], Any], *, timeout_s: float = 10.0, what: str = "it") -> None:
+def eventually(check: Callable[[], Any], *, timeout_s: float = 20.0, what: str = "it") -> None:
     """Waits until ``check`` is true; fails saying ``what`` did not come true."""
     if not until(lambda: bool(check()), timeout_s=timeout_s):
         raise AssertionError(f"{what}: not within {timeout_s} s")

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import click
 import pytest
 from click.shell_completion import ShellComplete
-from support.cli_reference import DOCS, START, reference
+from support.cli_reference import DOCS, HELP, START, help_module, of, reference
 
 from opsdash.cli import cli
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    for name, command in of(group):
         yield " ".join([*path, name]), command
         if isinstance(command, click.Group):
             yield from commands(command, *path, name)
@@ -26,6 +26,10 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Comman
 def test_the_reference_is_what_the_commands_say_of_themselves():
     parts = DOCS.read_text().partition(START)
     assert parts[1] + parts[2] == reference(), "write it anew: python tests/support/cli_reference.py"
+
+
+def test_the_list_of_commands_says_of_each_what_it_says_of_itself():
+    assert HELP.read_text() == help_module(), "write it anew: python tests/support/cli_reference.py"
 
 
 def test_every_command_and_every_option_has_a_sentence():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,42 @@ from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, 
 PACKAGE = Path(opsdash.__file__).parent
 
 
-def error_names(trees: list[ast.Module]) -> set[str]:
+@functools.cache
+def modules() -> dict[str, list[ast.AST]]:
+    """The nodes of each module of the product, by its path within it."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {str(path.relative_to(PACKAGE)): list(ast.walk(ast.parse(path.read_text()))) for path in paths}
+
+
+def name_of(function: ast.expr) -> str:
+    """``C`` of ``a.b.C``."""
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def error_names() -> set[str]:
     """The error classes of opsdash, with those that its rooms derive."""
     found = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, OpsdashError)}
-    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    while more := {c.name for c in classes if {ast.unparse(b).rpartition(".")[2] for b in c.bases} & found} - found:
+    classes = [node for nodes in modules().values() for node in nodes if isinstance(node, ast.ClassDef)]
+    while more := {c.name for c in classes if {name_of(base) for base in c.bases} & found} - found:
         found |= more
     return found
 
 
-def made() -> Iterator[tuple[str, ast.Call]]:
+@functools.cache
+def made() -> list[tuple[str, ast.Call]]:
     """Every place that makes an error, ``super().__init__`` of a derived class included."""
-    trees = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-    names = error_names(list(trees.values()))
-    for path, tree in trees.items():
-        within = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name in names]
+    names, found = error_names(), []
+    for path, nodes in modules().items():
+        within = [node for node in nodes if isinstance(node, ast.ClassDef) and node.name in names]
         supers = [
             call
             for kind in within
             for call in ast.walk(kind)
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__"
         ]
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        for call in (*supers, *(one for one in calls if ast.unparse(one.func).rpartition(".")[2] in names)):
-            yield f"{path.relative_to(PACKAGE)}:{call.lineno}", call
+        calls = [node for node in nodes if isinstance(node, ast.Call) and name_of(node.func) in names]
+        found += [(f"{path}:{call.lineno}", call) for call in (*supers, *calls)]
+    return found
 
 
 def words(call: ast.Call) -> str:
@@ -51,7 +63,7 @@ def words(call: ast.Call) -> str:
 
 
 def test_no_error_spells_out_that_nothing_was_changed() -> None:
-    places = list(made())
+    places = made()
     assert len(places) > 150
     assert [at for at, call in places if re.search(r"othing (was )?changed", words(call))] == []
 
@@ -89,9 +101,8 @@ def read_in(node: ast.AST) -> str:
 def test_nobody_reads_a_meaning_out_of_an_errors_text() -> None:
     """What an error means is in its fields. Text of Redis, a driver or a module of the user's is not ours."""
     found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        at = str(path.relative_to(PACKAGE))
-        for node in ast.walk(ast.parse(path.read_text())):
+    for at, nodes in modules().items():
+        for node in nodes:
             text = ast.unparse(node) if A_TEXT.match(read_in(node)) else ""
             of_others = any(mark in text and at.startswith(where) for mark, where in OF_OTHERS.items())
             if text and not of_others:

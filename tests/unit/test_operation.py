@@ -9,7 +9,7 @@ import pytest
 from support.errors import fails
 
 import opsdash
-from opsdash.cli import cli
+from opsdash.cli import commands
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status
 from opsdash.operation import Operation, argument, command_line, heading_of, parameters, registry
@@ -107,7 +107,7 @@ def test_any_other_text_is_taken():
 )
 def test_an_operation_is_written_as_a_command_that_can_be_pasted_and_means_the_same(operation: Operation, typed: str):
     assert command_line(operation) == typed
-    command = cli.commands[operation.name.replace("_", "-")]
+    command = commands.load(operation.name.replace("_", "-"))
     given = command.make_context("x", shlex.split(typed)[2:]).params
     assert {name: given[name] for name in operation.params()} == operation.params()
 

@@ -12,7 +12,7 @@ import pytest
 
 import opsdash
 from opsdash.api.openapi import document
-from opsdash.cli import cli
+from opsdash.cli import commands
 from opsdash.model import (
     Approval,
     HeldTasks,
@@ -115,7 +115,7 @@ def parameters(kind: type[Operation]) -> dict[str, dataclasses.Field]:
 
 @each
 def test_the_command_line_has_it_with_every_parameter(kind: type[Operation]):
-    command = cli.commands[kind.name.replace("_", "-")]
+    command = commands.load(kind.name.replace("_", "-"))
     taken = {parameter.name for parameter in command.params}
     assert parameters(kind).keys() | {"confirm", "dry_run", "as_json", "phrase"} <= taken
     assert kind.help in command.help
@@ -166,7 +166,7 @@ def test_the_docs_name_its_command_its_address_and_its_role(kind: type[Operation
 
 @each
 def test_its_command_explains_every_parameter(kind: type[Operation]):
-    command = cli.commands[kind.name.replace("_", "-")]
+    command = commands.load(kind.name.replace("_", "-"))
     shown = command.get_help(click.Context(command, info_name="x", max_content_width=500, terminal_width=500))
     for name, field in parameters(kind).items():
         assert field.metadata["help"] in shown, name

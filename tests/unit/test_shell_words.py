@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from opsdash.cli.output import clean
+from opsdash.cli.plain import clean
 from opsdash.operation import command_line
 from opsdash.operations import DeleteTrash, PauseProcessing
 from opsdash.services.queues.receipt import receipt_text

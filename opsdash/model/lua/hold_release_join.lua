@@ -3,6 +3,7 @@
 -- Until then the hold goes on: what workers set aside meanwhile was next in the queue, so it goes behind them as well.
 -- KEYS: lease, held list, the queue's list, the lists of holds, restores. ARGV: value of the lease, its ms, field of the list,
 -- messages of this step, queue. Returns how many are still to be moved; -1: the lease is another one's.
+-- include move_some.lua
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local list = redis.call('HGET', KEYS[4], ARGV[3])
@@ -12,14 +13,14 @@ if type(moved) ~= 'number' then moved, step = 0, math.huge end -- a foreign valu
 redis.call('UNLINK', KEYS[2] .. ':order')
 if moved > step or (waiting == 0 and moved > 0) then
   local ttl = redis.call('PTTL', KEYS[3])
-  for _ = 1, math.min(waiting, step) do redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT') end
+  move_some('RPOP', KEYS[3], 'LPUSH', KEYS[2], math.min(waiting, step))
   if waiting > step then return waiting - step end
   if moved > 0 then
     redis.call('RENAME', KEYS[2], KEYS[3])
     if ttl > 0 then redis.call('PEXPIRE', KEYS[3], string.format('%.0f', ttl)) end
   end
 else
-  for _ = 1, moved do redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT') end
+  move_some('LPOP', KEYS[2], 'RPUSH', KEYS[3], moved)
 end
 redis.call('HSET', KEYS[4], ARGV[3], '!' .. list)
 if moved > 0 then redis.pcall('HINCRBY', KEYS[5], ARGV[5], 1) end

@@ -19,21 +19,22 @@ import sqlalchemy as sa
 
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status
-from opsdash.services.audit import exports, frame, query, rows
 from opsdash.services.audit import prune as audit_prune
-from opsdash.services.audit import verify as audit_verify
+from opsdash.services.audit import query, rows
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
 from opsdash.services.audit.details import begun_in, stored
 from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
-from opsdash.services.audit.verify import Verification
-from opsdash.services.database.engine import answering, short_label, transaction
+from opsdash.services.database.engine import answering, short_label, statement, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from opsdash.services.audit import frame
+    from opsdash.services.audit.verify import Verification
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +165,7 @@ class AuditLog:
     ) -> pd.DataFrame:
         """All entries that are chosen as a typed pandas frame, newest first.
 
-        Cost: short statements, a thousand entries each. Memory: that of the frame; measured in
-        ``tests/benchmarks/RESULTS.md``.
+        Cost: short statements of a thousand entries each, and the frame's memory (``tests/benchmarks/RESULTS.md``).
 
         Args:
             chosen: A filter; what follows narrows it.
@@ -173,14 +173,15 @@ class AuditLog:
                 or a Timestamp; one without a zone is UTC.
             status: One of ``in_progress``, ``success``, ``failure``, ``refused``, ``unknown``.
             broker: Of one broker; ``this``: of this console's.
-            details: With a column ``details``: the whole JSON of each entry as text, for ``json.loads`` where you need
-                it.
+            details: With a column ``details``: the whole JSON of each entry as text, for ``json.loads``.
             limit: So many of the newest; a warning says of how many, if there are more.
 
         Raises:
             Invalid: ``since``, ``until``, ``status`` or ``limit`` can't be used.
             Unavailable: The database did not answer.
         """
+        from opsdash.services.audit import frame  # here, and below: few processes need it
+
         given = {"user": user, "operation": operation, "status": status, "broker": broker}
         meant = self._meant(frame.narrowed(chosen, since, until, given))
         read, said = frame.of_log(self.engine, meant, details=details, limit=limit)
@@ -198,6 +199,8 @@ class AuditLog:
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv``, ``flat`` (CSV with one column per fact) or ``jsonl``, newest entry first; streams."""
+        from opsdash.services.audit import exports
+
         return exports.EXPORTS[form](self.engine, self._meant(chosen))
 
     def head(self) -> str:
@@ -209,8 +212,10 @@ class AuditLog:
     def verify(
         self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
     ) -> Verification:
-        """Walks the hash chain; see `audit_verify.verify`."""
-        return audit_verify.verify(self.engine, self.signer, head, on_progress)
+        """Walks the hash chain; see `opsdash.services.audit.verify`."""
+        from opsdash.services.audit.verify import verify
+
+        return verify(self.engine, self.signer, head, on_progress)
 
     def by_request(self, request_id: UUID) -> AuditEntry | None:
         """The entry of one request, if there is one."""
@@ -342,7 +347,7 @@ class AuditLog:
             Duplicate: Another entry has this request id.
         """
         try:
-            with transaction(self._writer) as connection:
+            with (statement if kind == "begin" and not again else transaction)(self._writer) as connection:
                 if kind != "begin":
                     rows.close(connection, kind, self.signer.next(connection, entry))
                 elif not again or rows.status_of(connection, entry) is None:

@@ -27,6 +27,8 @@ LOST = -1
 STEP_S = 0.004
 """What one step may take: messages per step follow from it, whatever they weigh and however fast the server is."""
 FIRST_STEP, LARGEST_STEP = 100, 4_000
+MOVE_S = 0.001
+"""What a step of a join may take, beyond the way there and back: others wait for it."""
 
 _JOIN = lua.load(__name__, "lock_join")
 _KEEP = lua.load(__name__, "lock_keep")
@@ -34,19 +36,19 @@ _RELEASE = lua.load(__name__, "lock_release")
 
 
 class Pace:
-    """How many messages a step takes, so that it takes about ``STEP_S``, or a part of that."""
+    """How many messages a step takes, so that it takes about ``step_s``, and what the way to Redis and back takes."""
 
-    def __init__(self, part: float = 1.0) -> None:
-        self.messages, self._part = FIRST_STEP, part
+    def __init__(self, step_s: float = STEP_S, trip_s: float = 0.0) -> None:
+        self.messages, self._step_s, self._trip_s = FIRST_STEP, step_s, trip_s
 
     def timed(self, step: Callable[[int], Any]) -> Any:
         """Runs a step of so many messages, and learns from how long it took."""
         started = time.perf_counter()
         result = step(self.messages)
-        took_s = (time.perf_counter() - started) / self._part
-        if took_s > STEP_S:
+        took_s = time.perf_counter() - started - self._trip_s
+        if took_s > self._step_s:
             self.messages = max(1, self.messages // 2)
-        elif took_s < STEP_S / 2:
+        elif took_s < self._step_s / 2:
             self.messages = min(LARGEST_STEP, self.messages * 2)
         return result
 
@@ -87,14 +89,24 @@ class QueueLock:
         with writes.aside():
             self.run(_KEEP, [])
 
+    def pace(self) -> Pace:
+        """For steps that only move messages. Cost: three PINGs, the quickest of which is the way to Redis and back."""
+        return Pace(MOVE_S, min(_trip_s(self.broker) for _ in range(3)))
+
     def join(self, source: str, queue: str, on_progress: Callable[[int], None] = lambda _left: None) -> None:
         """Puts a list's messages where they are next to run, in their order; the queue's own run after them.
 
-        Cost: as many messages are moved as the shorter of two lists has, in steps of about ``STEP_S``.
+        Cost: as many messages are moved as the shorter of two lists has, in steps of about ``MOVE_S``.
         """
-        pace = Pace()
+        pace = self.pace()
         while left := pace.timed(lambda step: self.run(_JOIN, [source, queue], step)):
             on_progress(left)
+
+
+def _trip_s(broker: Broker) -> float:
+    started = time.perf_counter()
+    broker.client.ping()
+    return time.perf_counter() - started
 
 
 def lost(what: str) -> Refused | Uncertain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -90,3 +91,34 @@ def test_who_does_not_wait_long_for_a_refusal_needs_no_rest():
         with fails(Unavailable, silent=False, retry=True):
             one.run(refuses)
     assert one.run(lambda: 7) == 7
+
+
+def test_calls_that_follow_each_other_share_a_thread(monkeypatch: pytest.MonkeyPatch):
+    threads = time_limit._Threads()
+    monkeypatch.setattr(time_limit, "_THREADS", threads)
+    one, idents = TimeLimit(WHO, wait_s=60), set[int]()
+    for _ in range(20):
+        idents.add(one.run(threading.get_ident))
+        assert until(lambda: len(threads._idle) == 1)
+    assert len(idents) == 1
+
+
+def test_a_thread_that_waits_for_nothing_ends_and_another_one_takes_the_next_call(monkeypatch: pytest.MonkeyPatch):
+    threads = time_limit._Threads()
+    monkeypatch.setattr(time_limit, "_THREADS", threads)
+    monkeypatch.setattr(time_limit, "IDLE_S", 0.0)
+    one = TimeLimit(WHO, wait_s=60)
+    for number in range(20):
+        assert one.run(lambda number=number: number) == number
+    assert until(lambda: not threads._idle)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_does_not_wait_for_its_parents_threads():
+    one = TimeLimit(WHO, wait_s=60)
+    one.run(lambda: None)
+    assert until(lambda: len(time_limit._THREADS._idle) > 0)
+    child = os.fork()
+    if not child:
+        os._exit(one.run(lambda: 7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -26,6 +26,7 @@ with pn.config.set(inline=sys.argv[1] == "inline"):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mode", "asks"), [("inline", False), ("cdn", True)])
 def test_a_field_that_comes_later_has_its_styles_in_it(mode: str, asks: bool) -> None:
     run = programs.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True)

@@ -4,15 +4,16 @@
 -- given the queue's list outlives the swap.
 -- KEYS: lease, list, queue. ARGV[3]: messages per step. Returns how many are still to be moved.
 -- include lock_guard.lua
+-- include ../../../model/lua/move_some.lua
 local waiting, moved, step = redis.call('LLEN', KEYS[3]), redis.call('LLEN', KEYS[2]), tonumber(ARGV[3])
 if moved == 0 then return 0 end
 redis.call('PERSIST', KEYS[2])
 if moved <= step and waiting > 0 then
-  for _ = 1, moved do redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT') end
+  move_some('LPOP', KEYS[2], 'RPUSH', KEYS[3], moved)
   return 0
 end
 local ttl = redis.call('PTTL', KEYS[3])
-for _ = 1, math.min(waiting, step) do redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT') end
+move_some('RPOP', KEYS[3], 'LPUSH', KEYS[2], math.min(waiting, step))
 if waiting > step then return waiting - step end
 redis.call('RENAME', KEYS[2], KEYS[3])
 if ttl > 0 then redis.call('PEXPIRE', KEYS[3], string.format('%.0f', ttl)) end

@@ -1,0 +1,10 @@
+"""An app of plain Celery."""
+
+from celery import Celery
+
+app = Celery("bench")
+
+
+@app.task
+def nothing():
+    pass
