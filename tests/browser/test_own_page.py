@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from support import programs
 from support.dialogs import confirm_button
 from support.services import free_port, until
 from support.workers import worker
@@ -25,7 +25,7 @@ def served(*args: str, **settings: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "panel", "serve", str(APP), "--port", str(port), "--address", "127.0.0.1"]
     environment = {**os.environ, "PYTHONPATH": str(APP.parents[1]), "OPSDASH_AUTH": "dev", **settings}
-    with subprocess.Popen([*command, *(["--args", *args] if args else [])], env=environment) as process:
+    with programs.Popen([*command, *(["--args", *args] if args else [])], env=environment) as process:
         url = f"http://127.0.0.1:{port}/own_page"
         try:
             assert until(lambda: answers(url), timeout_s=60), "it serves"

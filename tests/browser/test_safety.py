@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from support import services
+from support import programs, services
 from support.dialogs import PROCESSING, act, confirm_button, message
 from support.reports import report
 from support.workers import eventually
@@ -311,7 +311,7 @@ def test_panel_serve_alone_serves_the_page(
     command = [sys.executable, "-m", "panel", "serve", str(ROOT / "apps" / "operations.py"), "--port", str(port)]
     command += ["--address", "127.0.0.1", "--allow-websocket-origin", f"127.0.0.1:{port}"]
     url = f"http://127.0.0.1:{port}/operations"
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with programs.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             assert services.until(lambda: answers(port) or process.poll() is not None, timeout_s=30)
             page = visit(url)

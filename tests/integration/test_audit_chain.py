@@ -6,7 +6,6 @@ import itertools
 import logging
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from support import programs
 from support.errors import fails
 
 import opsdash
@@ -319,7 +319,7 @@ def test_four_processes_make_one_unbroken_chain(
     console = console_for(database_url=database_url)
     env = {**os.environ, "OPSDASH_REDIS_URL": valkey_url, "OPSDASH_DATABASE_URL": database_url}
     env["OPSDASH_SECRET_KEY"] = console.settings.secret_key or ""
-    running = [subprocess.Popen([sys.executable, "-c", ACTS, "200"], env=env) for _ in range(4)]
+    running = [programs.Popen([sys.executable, "-c", ACTS, "200"], env=env) for _ in range(4)]
     assert [process.wait(300) for process in running] == [0] * 4
     assert console.snapshot().spooled == 0
     found = console.audit.verify()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from support import programs
 from support.services import Postgres, Valkey
 
 import opsdash
@@ -191,7 +191,7 @@ def test_an_entry_whose_process_died_becomes_unknown_with_what_is_known(
         "OPSDASH_DATABASE_URL": console.settings.database_url,
         "OPSDASH_SECRET_KEY": console.settings.secret_key or "",
     }
-    done = subprocess.run([sys.executable, "-c", KILLED.format(before=before)], env=env, check=False)
+    done = programs.run([sys.executable, "-c", KILLED.format(before=before)], env=env, check=False)
     assert done.returncode == -signal.SIGKILL
     (entry,) = console.snapshot().operations
     assert entry.status is Status.IN_PROGRESS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from celery import Signature, chain, group
+from support import programs
 from support.cli import Result
 from support.deployment import Deployment
 from support.errors import fails
@@ -38,7 +38,7 @@ chord([step("sample.step", (n,)) for n in range(3)])(step("sample.gather"))
 def in_a_process_of_its_own(script: str, env: Mapping[str, str]) -> None:
     """Runs Python code. Results hold connections that only their process's end closes."""
     path = os.pathsep.join(PATH)
-    subprocess.run([PYTHON, "-c", script], env={**os.environ, "PYTHONPATH": path, **env}, check=True)
+    programs.run([PYTHON, "-c", script], env={**os.environ, "PYTHONPATH": path, **env}, check=True)
 
 
 def tree(found: Workflow) -> list[str]:

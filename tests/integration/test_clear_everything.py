@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from support import programs
 from support.deployment import Deployment, each_exactly_once
 from support.previews import texts
 from support.workers import GREEN, Worker, eventually, worker
@@ -200,7 +200,7 @@ def test_the_command_and_the_dialog_offer_it(deployment: Deployment, ops: Consol
         "OPSDASH_DATABASE_URL": ops.settings.database_url,
     }
     command = [sys.executable, "-m", "opsdash", "clear-queue", "celery", "--everything", "--confirm", "YES", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = programs.run(command, env=environment, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
     assert (answer["status"], answer["affected"]) == ("success", 3)
     assert answer["details"]["everything"] == {"paused_by_this": True, "scheduled_put_back": 0, "not_reached": []}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import programs
 from support.cli import Result
 from support.services import free_port
 
@@ -44,7 +44,7 @@ def test_nothing_but_its_own_sentences_is_on_the_terminal_while_the_database_is_
     cli: Callable[..., Result], database: Callable[[str], None], command: str
 ):
     database(f"postgresql://127.0.0.1:{free_port()}/ops")
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "opsdash", *command.split()], env=os.environ, capture_output=True, text=True, timeout=60
     )
     assert "WARNING" not in done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from support import programs
 from support.acts import EVERY_OPERATION
 from support.errors import fails
 from support.previews import texts
@@ -314,7 +315,7 @@ def test_a_process_killed_between_intent_and_outcome_leaves_a_visible_entry(cons
         "OPSDASH_REDIS_URL": console.settings.redis_url,
         "OPSDASH_DATABASE_URL": console.settings.database_url,
     }
-    done = subprocess.run([sys.executable, "-c", KILLED_MIDWAY], env=environment, check=False)
+    done = programs.run([sys.executable, "-c", KILLED_MIDWAY], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     (entry,) = console.snapshot().operations
     assert (entry.status, entry.operation, entry.finished_at) == (Status.IN_PROGRESS, "pause_processing", None)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support import services
+from support import programs, services
 
 MARK = "MARK_OF_A_TESTED_DEMO"
 """In the environment of everything a demo starts, supervisor and keeper included. No OPSDASH_ name: those end there."""
@@ -42,7 +42,7 @@ class Demo:
         self.temp = temp
         self.lines: list[str] = []
         self._family: dict[int, str] = {}
-        self.process = subprocess.Popen(
+        self.process = programs.Popen(
             [sys.executable, "-m", "opsdash", "demo", *arguments],
             env={**os.environ, MARK: self.mark, "TMPDIR": str(temp), **env},
             stdin=subprocess.DEVNULL,
@@ -101,6 +101,16 @@ class Demo:
         return subprocess.run(
             ["bash", "-c", source], check=True, capture_output=True, text=True, timeout=timeout
         ).stdout
+
+    def python(self, code: str, *, timeout: float = 30) -> str:
+        """Runs Python code with what the env file sets; gives what it prints."""
+        lines = (self.folder / "env").read_text().splitlines()
+        env = dict(shlex.split(line)[1].split("=", 1) for line in lines if line.startswith("export "))
+        command = [sys.executable, "-c", code]
+        done = programs.run(
+            command, env={**os.environ, **env}, check=True, capture_output=True, text=True, timeout=timeout
+        )
+        return str(done.stdout)
 
     def end(self, number: signal.Signals) -> int:
         """Sends a signal, waits for the end, and asserts that nothing is left running."""
@@ -169,7 +179,7 @@ def get(url: str, path: str) -> int:
 def refuse(*arguments: str, **env: str) -> tuple[int, str]:
     """Runs a demo that does not start: its exit code and the one line it says."""
     with tempfile.TemporaryDirectory() as temp:
-        done = subprocess.run(
+        done = programs.run(
             [sys.executable, "-m", "opsdash", "demo", "--no-browser", *arguments],
             env={**os.environ, "TMPDIR": temp, **env},
             capture_output=True,
@@ -244,7 +254,7 @@ while len(found := ops.schedules.read()) < 3 and time.monotonic() < deadline:
     time.sleep(0.1)
 print(*(f"{one.name}={one.state}" for one in found))
 """
-    shown = demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}").split()
+    shown = demo.python(code).split()
     assert shown == ["nightly-report=runs", "stock-recount=runs", "weekly-newsletter=runs"]
 
 
@@ -260,7 +270,7 @@ while (done() < first + 10 or not all(waiting.values())) and time.monotonic() < 
     time.sleep(0.2)
 print(done() - first, *waiting.values())
 """
-    done, celery, emails = map(int, demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}").split())
+    done, celery, emails = map(int, demo.python(code).split())
     assert done >= 10
     assert celery > 0
     assert emails > 0
@@ -292,7 +302,7 @@ print(json.dumps(removed))
 
 @pytest.mark.long
 def test_its_workflows_are_seen_with_their_gaps_and_one_is_cancelled(demo: Demo) -> None:
-    shown = demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(WORKFLOWS)}", timeout=110).splitlines()
+    shown = demo.python(WORKFLOWS, timeout=110).splitlines()
     (first, middle, last), (root, *parts) = json.loads(shown[0])
     assert first == [0, "", "unknown"], "it has run, and nothing is left of it"
     assert middle == [1, "payments.capture", "failed"]
@@ -335,7 +345,7 @@ def test_two_demos_do_not_share_a_folder(demo: Demo) -> None:
 @pytest.mark.long
 def test_a_worker_that_is_killed_comes_back(demo: Demo) -> None:
     code = "import opsdash; print([w.pid for w in opsdash.connect().get_worker_stats() if w.pool == 'prefork'][0])"
-    pid = int(demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"))
+    pid = int(demo.python(code))
     os.kill(pid, signal.SIGKILL)
     demo.read_until(lambda line: re.search(r"worker-prefork +ended \(by SIGKILL\); starting it again", line), 10)
     demo.read_until(lambda line: re.search(r"worker-prefork +is back", line))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ import pytest
 import redis
 from celery import Celery
 from click.testing import CliRunner
+from support import programs
 from support.acl import user
 from support.reports import report
 from support.services import Valkey, folder, free_port, until
@@ -178,7 +178,7 @@ def test_an_app_whose_settings_fail_is_one_line_that_names_the_cause(
         "from celery import Celery\napp = Celery('b')\napp.config_from_object('broken_settings')\n"
     )
     env = {"OPSDASH_REDIS_URL": valkey.url, "OPSDASH_DATABASE_URL": sqlite_url, "OPSDASH_AUTH": "dev"}
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "opsdash", *command],
         env={**env, "OPSDASH_CELERY_APP": "broken_app:app", "PYTHONPATH": f"{tmp_path}:{ROOT}"},
         capture_output=True,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from kombu import Exchange
+from support import programs
 from support.deployment import Deployment, deploy, each_exactly_once
 from support.holds import applied, began, held, hold, release
 from support.sample_app import ORDERS
@@ -43,7 +44,7 @@ def sent_by(script: str, env: dict[str, str]) -> list[str]:
     """Runs Python code in a process of its own, which holds connections for results; the words it prints."""
     path = os.pathsep.join(PATH)
     begin = "from celery import chain, chord, group\nfrom support.sample_app import app\nstep = app.signature\n"
-    done = subprocess.run(
+    done = programs.run(
         [PYTHON, "-c", begin + script],
         env={**os.environ, "PYTHONPATH": path, **env},
         stdout=subprocess.PIPE,

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.config import Config
+from support import programs
 from support.errors import fails
 
 from opsdash.config.settings import Settings
@@ -171,7 +172,7 @@ def test_the_alembic_command_works_in_a_checkout(empty_database_url):
 
     def alembic(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "alembic", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        return programs.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
     assert alembic("upgrade", "head").returncode == 0
     assert "No new upgrade operations detected" in alembic("check").stdout

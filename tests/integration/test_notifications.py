@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import programs
 from support.blocks import ROOT, blocks
 from support.cli import Result, off_a_terminal
 from support.receivers import MailServer, Webhook, listening
@@ -183,9 +184,7 @@ class Served:
         self.ports.append(free_port())
         with (self.folder / f"{number}.log").open("wb") as log:
             command = [sys.executable, "-m", "opsdash", "serve", "--port", str(self.ports[-1])]
-            self.processes.append(
-                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self.environment)
-            )
+            self.processes.append(programs.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self.environment))
 
     @property
     def logs(self) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import programs
 from support.deployment import SOON_S, Deployment, each_exactly_once
 from support.services import until
 from support.workers import PATH, PYTHON, eventually
@@ -27,7 +27,7 @@ class Multi:
 
     def __call__(self, verb: str, *arguments: str) -> None:
         command = [PYTHON, "-m", "celery", "multi", verb, *NODES, *self._files, *arguments]
-        done = subprocess.run(command, env=self._env, cwd=self.folder, capture_output=True, text=True, check=False)
+        done = programs.run(command, env=self._env, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> None:

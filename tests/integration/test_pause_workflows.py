@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 import pytest
+from support import programs
 from support.deployment import SOON_S, Deployment, each_exactly_once
 from support.workers import GREEN, PATH, PYTHON, eventually, worker
 
@@ -28,7 +29,7 @@ print(*(result.id for result in sent))
 def in_a_process_of_its_own(script: str, env: Mapping[str, str]) -> list[str]:
     """Runs Python code; returns the words it prints. Results hold connections that only their process's end closes."""
     path = os.pathsep.join(PATH)
-    done = subprocess.run(
+    done = programs.run(
         [PYTHON, "-c", script], env={**os.environ, "PYTHONPATH": path, **env}, stdout=subprocess.PIPE, check=True
     )
     return done.stdout.decode().split()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support import programs
 from support.blocks import ROOT, blocks
 from support.deployment import deploy
 from support.served import serving
@@ -44,7 +45,7 @@ def served(console: Console, port: int) -> Iterator[subprocess.Popen[bytes]]:
         "OPSDASH_API_TOKENS": f"overview:viewer:{TOKEN}",
     }
     command = [sys.executable, "-m", "opsdash", "serve", "--port", str(port)]
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    with programs.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             eventually(lambda: _answers(port), timeout_s=60, what="the console answers")
             yield running

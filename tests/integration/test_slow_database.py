@@ -9,7 +9,6 @@ import contextlib
 import os
 import socket
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 import sqlalchemy as sa
+from support import programs
 from support.errors import fails
 from support.proxy import proxy
 from support.services import Postgres, until
@@ -173,7 +173,7 @@ def test_the_command_line_answers_while_the_database_is_a_black_hole(console_for
         env = {**os.environ, "OPSDASH_REDIS_URL": valkey_url, "OPSDASH_DATABASE_URL": url, "OPSDASH_AUTH": "dev"}
         env["OPSDASH_SECRET_KEY"] = console.settings.secret_key or ""
         typed = [sys.executable, "-m", "opsdash", "resume-processing", "--confirm", "YES"]
-        done = subprocess.run(typed, env=env, capture_output=True, text=True, check=False)
+        done = programs.run(typed, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "There was no pause of all processing; nothing changed.")
     assert console.audit.outbox_length() == 2
 

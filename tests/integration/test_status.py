@@ -9,13 +9,13 @@ import pty
 import re
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support import programs
 from support.cli_reference import DOCS
 from support.services import until
 
@@ -46,7 +46,7 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         # A shell that runs the tests in the background ignores SIGINT, and so would every child.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.process = subprocess.Popen(
+        self.process = programs.Popen(
             [sys.executable, "-m", "opsdash", *args],
             stdin=theirs, stdout=theirs, stderr=theirs, env=dict(environment),
         )  # fmt: skip

@@ -6,12 +6,12 @@ import io
 import json
 import os
 import pty
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import programs
 
 from opsdash.cli import main
 from opsdash.config.passwords import Users
@@ -78,7 +78,7 @@ def test_on_a_terminal_the_password_is_asked_for_twice_and_never_shown(file: Pat
     master, terminal = pty.openpty()
     command = [sys.executable, "-m", "opsdash", "user", "add", "maria"]
     environment = {**os.environ, "OPSDASH_USERS_FILE": str(file)}
-    process = subprocess.Popen(
+    process = programs.Popen(
         command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True
     )
     os.close(terminal)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import programs
 from support.deployment import Deployment
 from support.errors import fails
 from support.previews import texts
@@ -290,7 +291,7 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "opsdash", "pause-processing", "--confirm", "YES", *words]
-        return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+        return programs.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
 
     done = run()
     assert done.returncode == 0, "Redis itself shows that nobody is connected"

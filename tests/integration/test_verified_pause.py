@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support import programs
 from support.services import Valkey
 from support.workers import Records, eventually, producer, worker
 
@@ -39,7 +40,7 @@ def opsdash(console: Console, *args: str) -> subprocess.CompletedProcess[str]:
         "OPSDASH_DATABASE_URL": console.settings.database_url,
     }
     command = [sys.executable, "-m", "opsdash", *args]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return programs.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def running(console: Console) -> int:

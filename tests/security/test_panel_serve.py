@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bokeh.client import pull_session
+from support import programs
 from support.services import free_port, until
 
 from opsdash.bootstrap import assemble
@@ -33,7 +34,7 @@ def panel_serve(valkey_url: str, sqlite_url: str) -> Iterator[Callable[..., str]
         given = {"OPSDASH_REDIS_URL": valkey_url, "OPSDASH_DATABASE_URL": sqlite_url, "PYTHONPATH": str(APP.parents[1])}
         command = [sys.executable, "-m", "panel", "serve", str(APP), "--port", str(port), "--address", "127.0.0.1"]
         running.append(
-            subprocess.Popen(
+            programs.Popen(
                 command,
                 env={**os.environ, **given, **settings},
                 stdout=subprocess.DEVNULL,

@@ -6,12 +6,12 @@ import io
 import os
 import pty
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from support import programs
 from support.services import until
 
 from opsdash.cli import main
@@ -51,7 +51,7 @@ def on_a_terminal(environment: dict[str, str], answers: list[str], *args: str) -
     command = [sys.executable, "-m", "opsdash", *args]
     # A shell that runs the tests in the background ignores SIGINT, and so would every child.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment})
+    child = programs.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment})
     signal.signal(signal.SIGINT, before)
     os.close(theirs)
     screen, asked = b"", 0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import services
+from support import programs, services
 
 START_S = 90
 
@@ -23,7 +23,7 @@ def running_demo(folder: Path) -> Iterator[dict[str, str]]:
     log, data = folder / "demo.log", folder / "demo"
     arguments = ["demo", "--no-browser", "--port", str(services.free_port()), "--data-dir", str(data)]
     with log.open("w") as out:
-        process = subprocess.Popen(
+        process = programs.Popen(
             [sys.executable, "-m", "opsdash", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -7,6 +7,7 @@ import http.client
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from support import programs
 from support.services import Missing, Server, folder
 
 ROOT = Path(__file__).parents[2]
@@ -116,11 +118,21 @@ class ConsoleServer(Server):
         self._variables = dict(variables)
 
     def _command(self) -> list[str]:
-        given = [f"{name}={value}" for name, value in self._variables.items()]
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         program = [sys.executable, "-m", "opsdash", "serve", "--port", str(self.port), "--prefix", PREFIX]
-        env = shutil.which("env") or "/usr/bin/env"
-        return [env, f"PYTHONPATH={path}", *given, *program, "--allow-websocket-origin", self.origin]
+        return [*program, "--allow-websocket-origin", self.origin]
+
+    def _spawn(self, command: list[str], role: str = "self") -> subprocess.Popen[bytes]:
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        with self.log.open("ab") as log:
+            return programs.Popen(
+                programs.leashed(command),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env={**os.environ, "PYTHONPATH": path, **self._variables},
+                start_new_session=True,
+            )
 
     def _answers(self) -> bool:
         return _listens(self.port)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
+from support import programs
 
 # A new process, because one that has imported panel-material-ui has other widgets under Panel's names.
 SCRIPT = """
@@ -29,5 +29,5 @@ with pn.config.set(inline=sys.argv[1] == "inline"):
 @pytest.mark.long
 @pytest.mark.parametrize(("mode", "asks"), [("inline", False), ("cdn", True)])
 def test_a_field_that_comes_later_has_its_styles_in_it(mode: str, asks: bool) -> None:
-    run = subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True)
+    run = programs.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True)
     assert [int(imported) > 0 for imported in run.stdout.split()] == [asks, asks]
