@@ -222,6 +222,7 @@ def test_a_dialog_closes_by_a_click_beside_it_and_by_the_server(page: Page, stag
     until_focused(page, "Extend")  # the nearest that can take it
 
 
+@pytest.mark.long
 def test_estimates_look_like_estimates_and_a_stale_preview_looks_stale(page: Page, stage: Stage, parts: Parts) -> None:
     button(page, "Pause").click()
     dialog = page.get_by_role("dialog")
@@ -326,6 +327,7 @@ def test_a_page_is_loaded_again_once_its_server_is_back(page: Page, stage: Stage
     page.wait_for_function("() => window.before === undefined", timeout=15_000)
 
 
+@pytest.mark.long
 def test_the_masthead_says_where_one_is_and_turns_the_page_dark(page: Page, stage: Stage, parts: Parts) -> None:
     assert "here" in page.get_by_text("Figures of ").get_attribute("title")
     button(page, "Toggle theme").click()
@@ -340,6 +342,7 @@ def test_the_masthead_says_where_one_is_and_turns_the_page_dark(page: Page, stag
     assert len([event for event in helped if event.new]) == 1
 
 
+@pytest.mark.long
 def test_text_of_others_is_text_in_every_component(page: Page, stage: Stage, parts: Parts) -> None:
     stage.set(parts.head, environment=XSS, where=XSS, who=XSS, mode=XSS)
     stage.set(parts.card, title=XSS, note=XSS, lines=[["ok", XSS], [XSS, XSS]])
@@ -373,6 +376,7 @@ def test_a_component_takes_the_theme_it_is_given_whatever_is_around_it(
     expect(box).to_have_css("background-color", DARK if theme == "dark" else LIGHT)
 
 
+@pytest.mark.long
 def test_without_a_word_of_the_page_the_paint_behind_it_decides(page: Page) -> None:
     page.evaluate("() => { delete document.documentElement.dataset.theme; document.body.style.background = '#101010' }")
     box = page.locator("section.box").filter(has_text="Tenants")

@@ -42,6 +42,7 @@ def test_a_dialog_names_its_target_in_its_title_and_its_button_and_says_nothing_
     expect(page.get_by_label("Ends after")).to_be_focused()
 
 
+@pytest.mark.long
 def test_an_empty_queue_is_said_to_be_empty_though_there_is_no_tile_of_it(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_duration_is_one_press_and_a_typed_one_is_taken_as_well(
     expect(shown.get_by_text("It has no end: it stays until someone resumes.")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_names_of_waiting_tasks_are_offered_for_a_selective_clear(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -88,6 +90,7 @@ def test_the_names_of_waiting_tasks_are_offered_for_a_selective_clear(
     expect(confirm_button(page)).to_have_text("Clear 3 tasks")
 
 
+@pytest.mark.long
 def test_a_yes_in_lower_case_says_why_it_is_not_taken(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:

@@ -130,6 +130,7 @@ def test_axe_finds_nothing_in_the_words_running_or_paused(served: Any, slow: Any
         served.console.poller.refresh()
 
 
+@pytest.mark.long
 def test_where_scripts_never_come_the_words_stay_with_their_time(served: Any, browser: Browser) -> None:
     context = browser.new_context(viewport=DESKTOP)
     page = context.new_page()
@@ -168,6 +169,7 @@ ADDED_WHILE_BUILT = """async (turns) => {
 }"""
 
 
+@pytest.mark.long
 def test_a_card_that_comes_while_its_layout_is_being_built_is_there_once(
     served: Any, visit: Callable[..., Page]
 ) -> None:
@@ -196,6 +198,7 @@ def test_the_browser_imports_the_scripts_of_components_itself(served: Any, visit
 FAULT = "setTimeout(() => { throw new Error('planted') })"
 
 
+@pytest.mark.long
 def test_a_page_that_could_not_take_over_an_update_says_it_if_that_goes_on_and_is_loaded_again_else(
     served: Any, visit: Callable[..., Page], watch: Any
 ) -> None:
@@ -211,6 +214,7 @@ def test_a_page_that_could_not_take_over_an_update_says_it_if_that_goes_on_and_i
     expect(page.get_by_text(said)).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_control_that_is_switched_off_before_it_is_drawn_breaks_nothing(
     served: Any, visit: Callable[..., Page]
 ) -> None:

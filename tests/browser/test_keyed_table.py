@@ -123,6 +123,7 @@ def test_axe_finds_nothing_in_a_table_its_menu_or_an_open_row(page: Page, theme:
     shoot(page, f"kit_table_{theme}_{width}")
 
 
+@pytest.mark.long
 def test_only_changed_cells_touch_the_page_and_focus_and_choice_stay(page: Page, stage: Stage, parts: Parts) -> None:
     page.get_by_role("button", name="Peek emails").focus()
     page.get_by_role("table", name="Queues").evaluate(
@@ -211,6 +212,7 @@ def test_the_menu_of_a_row_closes_by_the_button_that_opened_it_and_by_a_click_el
         expect(opener).to_have_attribute("aria-expanded", "false")
 
 
+@pytest.mark.long
 def test_an_act_that_no_row_offers_is_not_heard(page: Page, stage: Stage, parts: Parts) -> None:
     for message in ({"key": "emails", "name": "drop"}, {"key": "nobody", "name": "peek"}, ["peek"], None, {"key": 3}):
         stage.do(lambda message=message: parts.queues._handle_msg(message))
@@ -305,6 +307,7 @@ def test_columns_give_way_and_no_text_is_cut(page: Page, width: int, shoot: Any)
     shoot(page, f"kit_table_{width}")
 
 
+@pytest.mark.long
 def test_on_a_phone_what_there_is_no_room_for_is_below_and_a_button_is_there_once(page: Page) -> None:
     page.set_viewport_size({"width": 540, "height": 900})  # room for all but some columns
     expect(page.locator("tr.under").filter(has_text="by maria, until 14:00 UTC: the provider")).to_be_visible()

@@ -50,6 +50,7 @@ def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first
     assert timedelta(hours=1, minutes=59) < pause.expires_at - datetime.now(UTC) <= timedelta(hours=2)
 
 
+@pytest.mark.long
 def test_a_duration_that_is_none_is_told_in_the_dialog_and_nothing_is_paused(
     served: Any, visit: Callable[..., Page]
 ) -> None:
@@ -125,6 +126,7 @@ def test_one_queue_is_paused_and_resumed_by_itself(
     expect(button(page, "Pause emails")).to_be_enabled()
 
 
+@pytest.mark.long
 def test_every_button_of_a_paused_queue_stays_in_its_card_and_nothing_of_the_log_is_cut(
     served: Any, visit: Callable[..., Page]
 ) -> None:

@@ -36,6 +36,7 @@ def test_the_overview_has_a_card_of_other_deployments_with_a_link_to_each(
     assert TOKEN not in page.content()
 
 
+@pytest.mark.long
 def test_without_other_deployments_there_is_no_such_card(served: Any, visit: Callable[..., Page]) -> None:
     page = visit(served.url)
     expect(page.get_by_text("Pending Tasks").first).to_be_visible()

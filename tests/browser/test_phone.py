@@ -50,6 +50,7 @@ def test_no_tab_is_wider_than_the_window_of_a_phone(phone: Page, shoot: Callable
         shoot(phone, f"phone_{tab.lower()}")
 
 
+@pytest.mark.long
 def test_pause_and_resume_take_the_whole_width_of_a_phone_and_stay_where_they_are(
     phone: Page, served: Any, shoot: Callable[..., None]
 ) -> None:

@@ -46,6 +46,7 @@ def test_the_menu_of_a_row_works_with_keys_alone_and_is_announced_as_one(
     expect(more).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_queue_is_cleared_from_its_row_and_there_is_no_clear_without_a_queue(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -72,6 +73,7 @@ def test_on_a_phone_the_oldest_the_reason_and_the_end_of_a_pause_stay_in_sight(
         expect(shown.get_by_text(text).locator("visible=true").first).to_be_in_viewport()
 
 
+@pytest.mark.long
 def test_a_click_anywhere_opens_a_workers_row(served: Any, visit: Callable[..., Page], store: redis.Redis) -> None:
     report(store, "w1@test", lasts_s=600)
     page = visit(f"{served.url}?tab=workers")

@@ -82,6 +82,7 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         served.console.run(opsdash.ResumeProcessing(), actor="test", confirm="YES")
 
 
+@pytest.mark.long
 def test_a_viewer_sees_everything_and_is_told_why_the_buttons_are_off(
     by_proxy: Any, visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:
@@ -286,6 +287,7 @@ def test_a_small_team_signs_in_with_names_and_passwords(
     expect(page.get_by_role("heading", name="Sign in to opsdash")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_page_lives_under_a_prefix_and_answers_a_health_check_without_a_session(
     serve_page: Callable[..., Any], visit: Callable[..., Page]
 ) -> None:

@@ -517,6 +517,7 @@ def test_an_approver_killed_while_it_is_carried_out_leaves_the_truth_in_both_ent
     assert result is (Status.UNKNOWN if step == "after the act" else Status.SUCCESS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "step", "fault"), each(*FAULTS))
 def test_a_server_that_stops_between_two_steps_leaves_the_truth(
     console: Console,

@@ -15,6 +15,7 @@ from opsdash.services.broker import client as broker
 TENANTS = [f"t{at:03}" for at in range(700)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("database", "value"), [("sqlite", ":text"), ("postgres", "CAST(:text AS JSON)")])
 def test_a_reader_never_sees_a_half_written_tenant(
     request: pytest.FixtureRequest, settings_for: Callable, database: str, value: str

@@ -317,6 +317,7 @@ def test_what_is_cleared_while_paused_expires_again_once_it_is_restored(broker: 
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("matches", [lambda raw: raw[-1] % 2 == 0, None], ids=["some", "all"])
 @pytest.mark.parametrize("step", [1, 3, 1_000])
 def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(

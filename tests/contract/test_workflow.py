@@ -167,6 +167,7 @@ def test_what_was_cleared_is_shown_as_cleared(broker: Broker) -> None:
     assert found.left == 0
 
 
+@pytest.mark.long
 def test_ten_thousand_children_are_counted_and_some_are_listed(broker: Broker) -> None:
     push(broker, *(child(f"c-{n}", "root-1", "root-1") for n in range(10_000)))
     push(broker, child("deep-1", "c-3", "root-1"))

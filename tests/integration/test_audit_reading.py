@@ -297,6 +297,7 @@ def test_filters_that_never_meet_are_read_off_an_index_and_not_out_of_the_table(
     assert read < PAGES_OF_THE_TABLE / 3, "\n".join(plan)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_an_export_of_a_long_log_streams_and_is_never_in_memory_as_a_whole(long_log: sa.Engine, form: str) -> None:
     tracemalloc.start()

@@ -222,6 +222,7 @@ def test_what_a_workflow_is_part_of_is_said_and_only_its_root_is_cancelled(
     )
 
 
+@pytest.mark.long
 def test_of_more_queues_than_one_trash_has_room_for_the_rest_is_said_left_and_can_be_cancelled_too(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:

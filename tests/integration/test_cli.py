@@ -204,6 +204,7 @@ def test_a_message_with_text_from_outside_is_clean_on_stderr_too(opsdash, consol
     assert r"a\n\x1b[31mb" in result.err
 
 
+@pytest.mark.long
 def test_a_reader_that_has_seen_enough_is_no_error(opsdash, environment):
     for _ in range(3):
         opsdash("pause-processing", "--confirm", "YES")

@@ -172,6 +172,7 @@ def test_a_limit_ends_by_itself_and_that_is_audited(
     assert newest.details["params"] == {"task": "sample.short"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [

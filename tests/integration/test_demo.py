@@ -206,6 +206,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             running.close()
 
 
+@pytest.mark.long
 def test_each_step_is_said_with_its_time_then_the_address_and_ready(demo: Demo) -> None:
     steps = [match for line in demo.lines if (match := STEP.match(line))]
     labels = [match[2] for match in steps]

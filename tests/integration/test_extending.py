@@ -178,6 +178,7 @@ def test_a_program_reads_its_preview_field_by_field(found: dict[str, Any]):
     assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
 
 
+@pytest.mark.long
 def test_a_shop_that_is_closed_already_is_a_warning_on_the_command_line_and_in_the_api(found: dict[str, Any]):
     warning = "The shop is already closed with 'Back at six'. This replaces that sign."
     assert found["closed_already"].count(f"\n  {warning}\n") == 1

@@ -28,6 +28,7 @@ from opsdash.services.queues.search_tasks import TaskQuery
 POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", *GREEN))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_is_found_wherever_a_worker_has_it(deployment: Deployment, console_for, pool: str):
     console: Console = console_for(queues=("celery",))

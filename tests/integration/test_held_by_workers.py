@@ -51,6 +51,7 @@ def test_where_no_worker_has_a_task_and_nothing_waits_no_sentence_counts_to_zero
     assert "0 tasks waiting" not in told(console, pause=True)
 
 
+@pytest.mark.long
 def test_what_unmanaged_workers_hold_is_said_not_to_be_counted(
     deployment: Deployment, console_for: Callable[..., Console], cli
 ) -> None:

@@ -56,6 +56,7 @@ def engine(database_url):
     engine.dispose()
 
 
+@pytest.mark.long
 def test_up_down_and_up_again_leaves_the_tables_this_opsdash_expects(empty_database_url):
     url = empty_database_url
     assert migrations.current(url) is None

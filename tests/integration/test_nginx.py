@@ -55,6 +55,7 @@ def test_the_proxy_names_the_user_and_the_console_believes_it(stack: Proxied) ->
     }
 
 
+@pytest.mark.long
 def test_whoever_is_not_signed_in_gets_the_sign_in_page_and_comes_back_to_the_whole_address(stack: Proxied) -> None:
     answer = stack.ask("/operations?tab=queues&queue=emails", X_Auth_Request_User="maria")
     assert answer.status == 403

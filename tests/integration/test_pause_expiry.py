@@ -27,6 +27,7 @@ def endings(console: Console) -> list[AuditEntry]:
     return [entry for entry in console.get_recent_operations() if entry.operation == "resume_processing"]
 
 
+@pytest.mark.long
 def test_a_pause_that_expires_is_told_once_however_many_consoles_run(consoles: list[Console]):
     pause(consoles[0], duration_s=1, reason="fire")
     assert until(lambda: not consoles[0].is_processing_paused())
@@ -37,6 +38,7 @@ def test_a_pause_that_expires_is_told_once_however_many_consoles_run(consoles: l
     assert (entry.user, entry.details["message"]) == (EXPIRY, "The pause of all processing by maria expired.")
 
 
+@pytest.mark.long
 def test_a_console_that_starts_later_still_finds_the_pause_that_expired(consoles: list[Console]):
     pause(consoles[0], duration_s=1, queue="emails")
     assert until(lambda: consoles[0].pause.read(["emails"]) == {})
@@ -76,6 +78,7 @@ def test_a_resume_is_not_told_twice(consoles: list[Console]):
     assert [entry.user for entry in endings(consoles[0])] == ["maria"]
 
 
+@pytest.mark.long
 def test_a_new_pause_after_the_old_one_expired_keeps_its_story(consoles: list[Console]):
     pause(consoles[0], duration_s=1, reason="old")
     assert until(lambda: not consoles[0].is_processing_paused())

@@ -30,6 +30,7 @@ def ops(deployment: Deployment, tmp_path: Path) -> Iterator[Console]:
         yield console
 
 
+@pytest.mark.long
 def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_deploy(
     deployment: Deployment, ops: Console
 ) -> None:

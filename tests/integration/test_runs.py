@@ -255,6 +255,7 @@ def test_a_signal_in_any_step_ends_the_run_and_processing_goes_on(
         assert ran == runs, (step, status)
 
 
+@pytest.mark.long
 def test_a_signal_is_passed_on_to_the_command_and_its_exit_code_is_the_run_s(
     shell: Shell, busy: Deployment, tmp_path: Path
 ) -> None:

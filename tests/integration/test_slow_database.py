@@ -166,6 +166,7 @@ def test_the_figures_from_redis_never_wait_for_the_database(
         assert until(lambda: console.snapshot().database_error == "", timeout_s=60)
 
 
+@pytest.mark.long
 def test_the_command_line_answers_while_the_database_is_a_black_hole(console_for: ConsoleFor, valkey_url: str):
     console = console_for()
     with black_hole() as url:

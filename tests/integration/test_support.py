@@ -27,6 +27,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("name", "fixture"), [("Valkey", "valkey"), ("Postgres", "postgres")])
 def test_a_server_and_its_folder_go_with_a_test_run_that_is_killed(name, fixture, request):
@@ -85,6 +86,7 @@ def test_postgres_is_the_wheels_and_each_test_has_a_database_of_its_own(postgres
     assert postgres_url != postgres.url
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 @pytest.mark.parametrize(
     "reachable",

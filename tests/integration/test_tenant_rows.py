@@ -46,6 +46,7 @@ def put(host: Console, tenant_id: str | None, **columns: Any) -> None:
     execute(host, f"INSERT INTO customers ({', '.join(names)}) VALUES ({values})", tenant_id=tenant_id, **row)
 
 
+@pytest.mark.long
 def test_settings_that_can_not_be_written_fail_alone_and_are_named(host: Console):
     for name, (settings, _) in BAD_TEXT.items():
         put(host, name.replace(" ", "-"), settings=settings)

@@ -48,6 +48,7 @@ def ops(console_for: Callable[..., Console], sqlite_url: str) -> Console:
     return console_for(database_url=sqlite_url, queues=("celery", "emails"), poll_interval_s=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WIDGETS)
 def test_a_widget_shows_figures_from_its_first_moment_and_weighs_little(
     ops: Console, deployment: Deployment, name: str

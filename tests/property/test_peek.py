@@ -9,6 +9,7 @@ import pickle
 import zlib
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +113,7 @@ FIELDS = ("headers", "properties", "content-type", "body")
 INNER = ("task", "id", "eta", "retries", "timestamp", "compression", "body_encoding", "delivery_tag")
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(
     message=st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON))
@@ -132,6 +134,7 @@ def test_no_bytes_are_a_traceback(raw: bytes) -> None:
     describe(raw, position=1, priority=0, redact="")
 
 
+@pytest.mark.long
 @given(
     args=st.sampled_from([["x" * 10_000] * 3, list(range(10_000)), [{str(n): "y" * 100 for n in range(1_000)}]]),
     name=st.integers(1, 5_000),

@@ -210,6 +210,7 @@ RULES = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @pytest.mark.parametrize("rule", RULES)
 @given(data=st.data())

@@ -77,6 +77,7 @@ def problems(row: Sequence[Any], *readers: stored_rows.Values) -> list[str]:
     return found.problems
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stored", "quick", "exact"), DATABASES)
 @given(row=rows)
 def test_an_entry_that_nobody_touched_verifies(

@@ -36,6 +36,7 @@ def taken(server: PageServer) -> int:
     return open_pages(server.console).capacity.taken
 
 
+@pytest.mark.long
 def test_viewers_who_open_all_they_can_leave_room_for_operators_and_admins(small: PageServer) -> None:
     with contextlib.ExitStack() as pages:
         for number in range(9):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ def test_another_database_than_the_apps_is_told_as_such():
     )
 
 
+@pytest.mark.long
 @given(st.text() | JSON.map(lambda value: __import__("json").dumps(value)))
 def test_nonsense_in_a_report_is_left_out(text: str):
     Layout(**facts(text))

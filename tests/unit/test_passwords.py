@@ -99,6 +99,7 @@ def test_a_file_that_others_may_read_or_that_was_spoilt_lets_nobody_in(users: Us
         users.read()
 
 
+@pytest.mark.long
 def test_an_unknown_name_takes_as_long_as_a_wrong_password(tmp_path: Path) -> None:
     users = Users(tmp_path / "users")
     users.put("maria", PASSWORD)

@@ -98,6 +98,7 @@ def test_a_run_comes_back_as_it_was_stored() -> None:
     assert run.step("pause").attempt == 1
 
 
+@pytest.mark.long
 @given(
     st.text()
     | st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)).map(
