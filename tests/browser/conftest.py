@@ -26,7 +26,7 @@ DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
 WAIT_MS = 15_000
-"""For anything to come: four tests at once on two cores are slow now and then, and no page is measured here."""
+"""For anything to come: several tests at once on two cores are slow now and then, and no page is measured here."""
 expect.set_options(timeout=WAIT_MS)
 
 

@@ -298,7 +298,7 @@ def clients(request: pytest.FixtureRequest) -> Iterator[tuple[redis.Redis, redis
 def test_whatever_is_done_in_whatever_order_nothing_is_lost_doubled_or_reordered(
     clients: tuple[redis.Redis, redis.Redis],
 ) -> None:
-    examine(clients, 60, 30)
+    examine(clients, 25, 30)
 
 
 @pytest.mark.slow
