@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobodys_document() -> Iterator[None]:
+    """Bokeh's ``patch_curdoc`` has no ``finally``: what a page was doing when it ended would be every later test's."""
+    yield
+    if bokeh := sys.modules.get("bokeh.io.doc"):
+        bokeh._PATCHED_CURDOCS.clear()
 
 
 @pytest.fixture(autouse=True)
