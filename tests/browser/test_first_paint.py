@@ -142,6 +142,7 @@ def test_where_scripts_never_come_the_words_stay_with_their_time(served: Any, br
     context.close()
 
 
+@pytest.mark.long
 def test_a_closed_page_comes_without_words_and_is_not_held_back(
     serve_page: Callable[..., Any], visit: Callable[..., Page]
 ) -> None:

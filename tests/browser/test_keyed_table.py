@@ -141,6 +141,7 @@ def test_only_changed_cells_touch_the_page_and_focus_and_choice_stay(page: Page,
     expect(page.get_by_role("radio", name="celery")).to_be_checked()
 
 
+@pytest.mark.long
 def test_rows_come_go_and_change_places(page: Page, stage: Stage, parts: Parts) -> None:
     stage.set(parts.queues, rows=Rows([queue("new", 1), queue("reports", 8), queue("celery", 5)]))
     expect(page.get_by_role("table", name="Queues").locator("tbody tr")).to_have_count(3)
@@ -150,6 +151,7 @@ def test_rows_come_go_and_change_places(page: Page, stage: Stage, parts: Parts) 
     expect(page.get_by_text("No queue is known yet.")).to_be_visible()
 
 
+@pytest.mark.long
 def test_changes_that_were_held_back_and_merged_still_arrive(page: Page, stage: Stage, parts: Parts) -> None:
     def burst() -> None:
         with pn.io.hold(pn.state.curdoc):
@@ -162,6 +164,7 @@ def test_changes_that_were_held_back_and_merged_still_arrive(page: Page, stage: 
     expect(row(page, "q1")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_column_sorts_by_keyboard_and_the_order_stays(page: Page, stage: Stage, parts: Parts) -> None:
     head = page.get_by_role("button", name="Waiting", exact=True)
     head.focus()
@@ -175,6 +178,7 @@ def test_a_column_sorts_by_keyboard_and_the_order_stays(page: Page, stage: Stage
     expect(table.locator("tbody tr td:nth-child(2)").first).to_have_text("celery")
 
 
+@pytest.mark.long
 def test_the_menu_of_a_row_works_by_keyboard_and_gives_the_focus_back(page: Page, stage: Stage, parts: Parts) -> None:
     opener = page.get_by_role("button", name="More for emails")
     opener.focus()
@@ -202,6 +206,7 @@ def test_the_menu_of_a_row_works_by_keyboard_and_gives_the_focus_back(page: Page
     assert parts.acted == [RowAction("emails", "clear_queue")]
 
 
+@pytest.mark.long
 def test_the_menu_of_a_row_closes_by_the_button_that_opened_it_and_by_a_click_elsewhere(page: Page) -> None:
     opener, menu = page.get_by_role("button", name="More for emails"), page.get_by_role("menu", name="More for emails")
     for close in (opener.click, page.get_by_role("heading", name="Workers").click):
@@ -222,6 +227,7 @@ def test_an_act_that_no_row_offers_is_not_heard(page: Page, stage: Stage, parts:
     assert parts.acted == [RowAction("reports", "peek")]
 
 
+@pytest.mark.long
 def test_a_row_is_chosen_by_a_click_and_by_arrow_keys(page: Page, parts: Parts) -> None:
     row(page, "emails").locator("td").nth(2).click()
     expect(page.get_by_role("radio", name="emails")).to_be_checked()
@@ -258,6 +264,7 @@ LATE = """() => {
 }"""
 
 
+@pytest.mark.long
 def test_what_a_row_opens_to_is_shown_also_where_panel_draws_it_late(page: Page, stage: Stage, parts: Parts) -> None:
     """A busy browser: Panel tells of new children before their views are there, and tells it once."""
     assert page.evaluate(LATE)
@@ -319,6 +326,7 @@ def test_on_a_phone_what_there_is_no_room_for_is_below_and_a_button_is_there_onc
     expect(there).to_have_count(1)
 
 
+@pytest.mark.long
 def test_a_table_that_is_given_half_a_row_hides_columns_and_gets_them_back(page: Page) -> None:
     page.set_viewport_size({"width": 620, "height": 900})
     expect(page.get_by_role("columnheader", name="Last 15 min")).to_have_count(0)
@@ -337,6 +345,7 @@ def test_ages_go_on_by_themselves_and_stand_still_when_frozen(page: Page, stage:
     expect(cell).to_have_text("5m 0s")
 
 
+@pytest.mark.long
 def test_a_sparkline_says_least_and_most_and_shows_gaps(page: Page) -> None:
     picture = row(page, "celery").get_by_role("img")
     assert picture.get_attribute("aria-label") == "9m 50s: least 0, most 6"

@@ -133,6 +133,7 @@ def test_whoever_has_no_role_sees_nothing_but_the_reason(
         expect(page.get_by_text(secret)).to_have_count(0)
 
 
+@pytest.mark.long
 def test_without_a_configured_identity_the_page_explains_how_and_shows_nothing(
     serve_page: Callable[..., Any], visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:
@@ -219,6 +220,7 @@ def elsewhere() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.long
 def test_another_sites_page_reaches_nothing_in_a_browser_that_is_signed_in(
     by_proxy: Any, visit: Callable[..., Page], watch: Any, elsewhere: str
 ) -> None:

@@ -88,6 +88,7 @@ def test_one_console_writes_the_history_until_it_dies_and_then_another_does(
     assert points(broker)[-1]["queues"]["celery"][0] == 6
 
 
+@pytest.mark.long
 def test_the_series_is_bounded_and_ends_by_itself(broker: Broker) -> None:
     console = History(broker)
     for number in range(5):
@@ -204,6 +205,7 @@ def test_while_all_workers_are_silent_nothing_is_known_of_them_and_no_zero_is_re
     assert (gone.online, gone.active, gone.slots) == (0, 0, 0), "silent for minutes: it is gone"
 
 
+@pytest.mark.long
 def test_what_happened_while_nobody_looked_is_no_rate_of_the_bucket_after_it(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def least_waiting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", ["first", "newer", "all"])
 def test_a_queue_is_not_set_aside_for_neighbours_that_are_gone(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, gone: str

@@ -143,6 +143,7 @@ def test_heavy_tasks_go_back_a_few_at_a_time(broker: Broker, away: str) -> None:
     assert order(broker) == (was if away == "nobody" else was.replace("a b ", "").replace("c d", "n"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed", [0, 1, 6, 11])
 def test_tasks_without_a_neighbour_run_next_in_their_order_and_no_other_moves(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, killed: int

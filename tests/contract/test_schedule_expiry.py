@@ -99,6 +99,7 @@ def test_what_anybody_left_there_ends_nothing(broker: Broker, text: str) -> None
     assert audit.noted == {}
 
 
+@pytest.mark.long
 def test_many_at_once_are_all_written_down(broker: Broker) -> None:
     for number in range(MOST_SCHEDULES):
         put(broker, f"entry {number}", ends=now(broker) - 5)

@@ -221,6 +221,7 @@ def test_every_task_that_waits_all_the_while_is_found_while_others_push_and_pop_
     assert set(found) == {f"stays-{n}" for n in range(stays)}
 
 
+@pytest.mark.long
 def test_failed_tasks_are_searched_too_and_come_last_the_newest_first(broker: Broker) -> None:
     push(broker, message("w-1", "shop.charge", ["Order 4711"]))
     shown = {"arguments": '"Order 4711"'}

@@ -79,6 +79,7 @@ SHOWN = [
 ]
 
 
+@pytest.mark.long
 def test_a_filter_shows_what_it_says(filled: Console) -> None:
     got = [(chosen, len(filled.audit.page(chosen).entries), filled.audit.total(chosen)) for chosen, _ in SHOWN]
     assert got == [(chosen, number, None if chosen.text else number) for chosen, number in SHOWN]

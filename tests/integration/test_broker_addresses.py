@@ -64,6 +64,7 @@ def broker_findings(console: Console) -> list[tuple[str, str]]:
     return [(one.level.value, one.message) for one in diagnose(console) if one.check == "app's broker"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["unix://:{}@{}?db=2", "redis+socket://:{}@{}?virtual_host=2"])
 def test_a_socket_works_as_redis_py_and_as_celery_write_it(
     console_for: Callable[..., Console], socket: Path, app_with: Callable[..., str], form: str

@@ -216,6 +216,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(opsdash, environment):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
 def test_an_answer_that_cannot_be_written_is_one_line_and_says_that_it_may_be_done(environment, console: Console):
     console.broker.client.rpush("emails", "a")

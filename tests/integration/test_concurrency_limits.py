@@ -45,6 +45,7 @@ def at_once(deployment: Deployment, seconds: float, ids: list[str]) -> int:
     return max(sum(at - seconds < other <= at for other in starts) for at in starts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", *SLOW])
 def test_so_many_run_at_once_in_order_and_tasks_of_other_names_do_not_wait_behind_them(
     deployment: Deployment, console_for: Callable[..., Console], pool: str

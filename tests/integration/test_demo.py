@@ -219,6 +219,7 @@ def test_each_step_is_said_with_its_time_then_the_address_and_ready(demo: Demo) 
     assert demo.lines[-1] == "ready"
 
 
+@pytest.mark.long
 def test_a_taken_port_is_moved_and_said(demo: Demo) -> None:
     asked_for = demo.asked_for
     port = demo.url.split(":")[2].split("/")[0]

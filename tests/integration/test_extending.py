@@ -187,6 +187,7 @@ def test_a_shop_that_is_closed_already_is_a_warning_on_the_command_line_and_in_t
     assert figure(found["api_dry"], "closed") is True
 
 
+@pytest.mark.long
 def test_on_the_command_line_it_runs_and_the_undo_can_be_pasted(found: dict[str, Any]):
     assert found["run"].splitlines() == [
         "Closed for 2h 0m 0s: 'Back at six'.",

@@ -154,6 +154,7 @@ def test_failed_tasks_are_frames_with_the_same_types_on_a_quiet_day(ops: Console
     assert list(entries["id"]) == ["c", "a", "b"]
 
 
+@pytest.mark.long
 def test_what_a_real_worker_failed_is_shown_with_its_error(deployment: Deployment, console_for: Any) -> None:
     console: Console = console_for(queues=("celery",))
     with worker(concurrency=1, env=deployment.env):

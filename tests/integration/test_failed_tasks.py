@@ -56,6 +56,7 @@ def test_a_task_that_is_tried_again_has_not_failed_before_its_last_try(deploymen
         assert counted(deployment) == 1
 
 
+@pytest.mark.long
 def test_all_that_ends_a_task_without_success_is_told_apart(deployment: Deployment) -> None:
     send = deployment.celery.send_task
     deployment.redis.lpush("celery", json.dumps(foreign("no task at all")))

@@ -60,6 +60,7 @@ def test_what_workers_hold_is_the_sum_of_what_stands_beside_it_and_of_what_celer
         assert "8 more in workers" in cli("queues").out
 
 
+@pytest.mark.long
 def test_a_worker_that_was_told_to_take_no_more_tasks_is_nowhere_called_online(
     deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
 ) -> None:

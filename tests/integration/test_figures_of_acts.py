@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from support.cli import Result
 from support.deployment import Deployment
 from support.reports import report
@@ -42,6 +43,7 @@ def test_restored_tasks_run_where_the_preview_says_at_the_front_of_their_priorit
     assert ran == [*urgent, *cleared[:2], *same, *cleared[2:], *least]
 
 
+@pytest.mark.long
 def test_a_queues_pause_says_how_many_of_the_held_and_running_tasks_are_of_that_queue(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:

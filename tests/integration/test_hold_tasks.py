@@ -107,6 +107,7 @@ def test_a_hold_that_ends_by_itself_releases_its_tasks_and_is_told_once(
         assert "expired" in told[0].details["message"]
 
 
+@pytest.mark.long
 def test_what_is_held_outlives_a_worker_that_is_killed(deployment: Deployment, ops: Console) -> None:
     with worker(env=deployment.env, queues=["celery"]) as first:
         hold(ops, deployment, first)

@@ -126,6 +126,7 @@ def test_an_entry_from_before_the_secret_can_not_be_changed_after_it(without: Co
     assert problems(keyed), "the first seal with a key covers what stood before it"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("values", "named"),
     [

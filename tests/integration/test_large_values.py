@@ -109,6 +109,7 @@ def test_a_worker_reads_little_of_the_report_that_is_in_its_place(console: Conso
     assert client.hget(keys.worker("w@x"), "instance") == reporter.identity.instance
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flood", ["stories", "cancelled", "requests", "tenants"])
 def test_a_pause_beside_fifty_thousand_of_anything_reads_little_and_is_set(console: Console, flood: str):
     client, keys = console.broker.client, console.broker.keys

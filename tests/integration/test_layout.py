@@ -104,6 +104,7 @@ READS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plugin", [True, False], ids=["with the plug-in", "without"])
 def test_no_read_disturbs_workers_of_an_app_with_its_own_separator(
     app: App, console_for: Consoles, opsdash: Callable[..., Result], plugin: bool
@@ -155,6 +156,7 @@ def test_a_pause_by_a_console_that_was_told_nothing_holds_workers_under_a_prefix
         assert len(app.records) == before + 3
 
 
+@pytest.mark.long
 def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_is_written(
     valkey: Valkey, app: App, console_for: Consoles
 ) -> None:

@@ -310,6 +310,7 @@ def test_sqlite_lets_readers_read_while_one_writes_and_keeps_foreign_keys(sqlite
     engine.dispose()
 
 
+@pytest.mark.long
 def test_a_postgres_that_hangs_is_unavailable_within_the_timeouts(postgres, postgres_url, monkeypatch):
     monkeypatch.setattr(database, "CONNECT_TIMEOUT_S", 2)
     engine = database.connect(postgres_url)

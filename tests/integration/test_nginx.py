@@ -62,6 +62,7 @@ def test_whoever_is_not_signed_in_gets_the_sign_in_page_and_comes_back_to_the_wh
     assert answer.body.decode() == f"Sign in to go on to {PREFIX}/operations?tab=queues&queue=emails"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "claim",
     [
@@ -85,6 +86,7 @@ def test_an_address_that_a_client_writes_into_the_forwarded_list_is_not_the_one_
     assert named(stack, **MARIA, X_Forwarded_For="198.51.100.1, 203.0.113.9")["X-Forwarded-For"] == "203.0.113.9"
 
 
+@pytest.mark.long
 def test_everything_stands_under_the_prefix_and_nothing_beside_it(stack: Proxied) -> None:
     assert stack.ask("/healthz").body == b"ok"
     assert all(stack.ask(script).status == 200 for script in scripts(stack))

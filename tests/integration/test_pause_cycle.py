@@ -49,6 +49,7 @@ def test_a_pause_amid_500_tasks_starts_none_and_its_end_runs_each_exactly_once(
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 def test_a_worker_that_starts_during_a_pause_knows_of_it_before_its_first_message(deployment: Deployment) -> None:
     deployment.pause()
     deployment.send(10)
@@ -84,6 +85,7 @@ def test_scheduled_rate_limited_and_late_acknowledged_tasks_wait_for_the_end_of_
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", PREFORK_NOW_OTHERS_LATER)
 def test_a_queues_own_pause_holds_only_that_queue(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env, queues=["celery", "emails"]) as running:
@@ -163,6 +165,7 @@ def test_ending_a_paused_worker_warmly_or_with_kill_9_loses_nothing(deployment: 
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 def test_a_deployment_with_a_key_prefix_is_paused_by_its_own_flag_only(valkey: Valkey) -> None:
     with deploy(valkey, "blue:") as blue, deploy(valkey) as plain, worker(env=blue.env) as running:
         plain.pause()
@@ -179,6 +182,7 @@ def test_a_deployment_with_a_key_prefix_is_paused_by_its_own_flag_only(valkey: V
         assert blue.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:
@@ -196,6 +200,7 @@ def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool
     assert started == blocker + sent[0] + sent[3] + sent[6] + sent[9]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:

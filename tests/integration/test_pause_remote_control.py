@@ -60,6 +60,7 @@ def test_recalled_tasks_outlive_a_killed_worker(deployment: Deployment) -> None:
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", POOLS)
 def test_inspect_revoke_and_rate_limit_answer_during_a_pause(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as running:

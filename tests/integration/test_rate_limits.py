@@ -93,6 +93,7 @@ def test_a_limit_ends_by_itself_and_the_tasks_own_limit_holds_again(
         w.wait_for_log("rate limits of this worker: none")
 
 
+@pytest.mark.long
 def test_a_worker_without_the_plug_in_is_named_and_a_limit_of_nobody_says_so(
     deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
 ) -> None:

@@ -203,6 +203,7 @@ def test_a_refused_ping_does_not_keep_the_rest_from_being_looked_at(
         assert findings(console, "workers")
 
 
+@pytest.mark.long
 def test_a_wrong_password_of_the_app_is_told_without_it(
     console_for: Callable[..., Console], valkey: Valkey, app_as: Callable[[str], str]
 ):

@@ -308,6 +308,7 @@ def test_charts_and_counters_leave_out_what_others_have_done(two: Two) -> None:
     assert [entry.broker for entry in mine] == [None, two.a.broker.identity]
 
 
+@pytest.mark.long
 def test_metrics_count_what_was_done_on_this_broker(two: Two) -> None:
     counted: list[str] = []
     measures = MetricsReader(two.a.audit, lambda operation, _status, _took_s: counted.append(operation))

@@ -139,6 +139,7 @@ def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: De
     assert console.get_recent_operations()[0].status == "failure"
 
 
+@pytest.mark.long
 def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
     console: Console = console_for(separator=":")
     with pytest.raises(Refused, match="There is no task an-id: no worker has it"):

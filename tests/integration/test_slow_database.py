@@ -103,6 +103,7 @@ def test_the_intent_is_in_the_outbox_before_the_act_begins(console_for: ConsoleF
         assert seen == [["begin"]]
 
 
+@pytest.mark.long
 def test_a_lock_in_the_database_keeps_nobody_from_pausing_and_each_act_is_there_once_in_the_end(
     console_for: ConsoleFor, locked: tuple[str, contextlib.AbstractContextManager[None]]
 ):

@@ -74,6 +74,7 @@ def test_what_can_not_be_done_is_one_line_and_changes_nothing(
     assert Users(file).read() == {}
 
 
+@pytest.mark.long
 def test_on_a_terminal_the_password_is_asked_for_twice_and_never_shown(file: Path) -> None:
     master, terminal = pty.openpty()
     command = [sys.executable, "-m", "opsdash", "user", "add", "maria"]

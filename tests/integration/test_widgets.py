@@ -357,6 +357,7 @@ LAYOUT: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WIDGETS)
 def test_a_widget_takes_every_layout_keyword_of_panels_also_later(ops: Console, name: str) -> None:
     widget = getattr(opsdash, name)(ops, **LAYOUT)

@@ -140,6 +140,7 @@ def test_a_name_of_the_console_says_how_to_install_it(bare: Path, name: str, tmp
     assert re.fullmatch(rf"opsdash\.{name}: {MISSING}\n", done.stdout), done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_workers_part_needs_nothing_else(bare: Path, tmp_path: Path) -> None:
     # kombu loads its Redis transport with the first connection, and what that needs with it.
     program = "import celery, kombu.transport.redis, opsdash.worker; opsdash.worker.install(celery.Celery('proj'))"

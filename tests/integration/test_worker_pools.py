@@ -108,6 +108,7 @@ def test_nothing_is_done_to_a_worker_that_nobody_named(
             console.preview(opsdash.ResizePool(hostname=f"{w.hostname} 8", size=4))
 
 
+@pytest.mark.long
 def test_an_autoscaler_gets_other_bounds_and_a_worker_without_one_is_told_apart(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:
@@ -211,6 +212,7 @@ def test_all_workers_are_shut_down_only_with_their_number_typed(
         eventually(lambda: not w.running and not bare.running, what="both have ended")
 
 
+@pytest.mark.long
 def test_a_time_limit_is_for_tasks_that_start_later_and_its_undo_is_what_was_before(
     deployment: Deployment, console_for: Callable[..., Console]
 ) -> None:
@@ -284,6 +286,7 @@ def test_a_pool_of_green_threads_grows_and_shrinks(
         assert deployment.health(w.hostname)["concurrency"] == "2"
 
 
+@pytest.mark.long
 def test_a_worker_that_answers_nobody_is_not_told(deployment: Deployment, console_for: Callable[..., Console]) -> None:
     console = console_for()
     with worker(pool="threads", env={**deployment.env, "SAMPLE_REMOTE_CONTROL": "off"}) as deaf:

@@ -29,6 +29,7 @@ def failed(deployment: Deployment, hostname: str, *, after: int) -> str | None:
     return deployment.health(hostname).get("failed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in OTHERS)])
 def test_a_task_that_raises_or_rejects_its_message_failed_and_one_that_is_retried_ignored_or_expired_did_not(
     deployment: Deployment, pool: str

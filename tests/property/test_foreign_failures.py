@@ -33,6 +33,7 @@ def broker() -> Broker:
     return Broker(client, Layouts.fixed(client, Layout()), "test", ())
 
 
+@pytest.mark.long
 @given(
     index=MEMBERS,
     prints=MEMBERS,

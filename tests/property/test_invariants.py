@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import fakeredis
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ SECRET = "planted-secret-0123456789"
 LENGTHS = st.dictionaries(st.sampled_from(Layout().priority_steps), st.integers(0, 20))
 
 
+@pytest.mark.long
 @given(celery=LENGTHS, emails=LENGTHS)
 def test_a_clear_counts_what_it_moves_keeps_the_order_and_leaves_the_other_queue_alone(celery, emails):
     client = fakeredis.FakeRedis(decode_responses=True)
@@ -49,6 +51,7 @@ def test_a_clear_counts_what_it_moves_keeps_the_order_and_leaves_the_other_queue
     assert waiting == {"celery": 0, "emails": sum(emails.values())}
 
 
+@pytest.mark.long
 @given(user=TEXT, details=st.dictionaries(TEXT, JSON, max_size=4))
 def test_an_exported_line_is_one_record_that_no_spreadsheet_takes_for_a_formula(user, details):
     entry = AuditEntry(

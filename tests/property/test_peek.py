@@ -57,6 +57,7 @@ def shown(message: dict[str, Any]) -> str:
     return repr(describe(json.dumps(message).encode(), position=1, priority=0, redact=""))
 
 
+@pytest.mark.long
 @given(
     planted=PLANTED,
     beside=JSON,
@@ -81,6 +82,7 @@ def test_a_planted_secret_is_never_shown_however_deep_it_lies(
     assert SECRET not in shown(message)
 
 
+@pytest.mark.long
 @given(kind=st.sampled_from(sorted(BODIES)), planted=st.sampled_from(named("password")), first=JSON)
 def test_what_is_not_json_is_never_opened(kind: str, planted: Any, first: Any) -> None:
     body = base64.b64encode(BODIES[kind]([[first, planted], {}, {}])).decode()

@@ -104,6 +104,7 @@ def headers_times(message: dict[str, Any]) -> bool:
     return message["headers"]["eta"] is not None or message["headers"]["expires"] is not None
 
 
+@pytest.mark.long
 @given(
     args=st.lists(json_values, max_size=3),
     kwargs=st.dictionaries(st.text(max_size=6), json_values, max_size=3),
@@ -156,6 +157,7 @@ def test_hostile_messages_cost_no_traceback(raw: bytes) -> None:
         edited(raw, Change(retries=True, new_id="x"))
 
 
+@pytest.mark.long
 @given(messages(), st.floats(1e9, 2e9))
 def test_the_time_of_sending_is_that_of_the_retry_where_the_message_has_one(
     message: dict[str, Any], sent: float

@@ -87,6 +87,7 @@ def test_an_entry_that_nobody_touched_verifies(
     assert problems(stored(row, seal), quick, exact) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stored", "quick", "exact"), DATABASES)
 @given(row=rows, other=rows, name=st.sampled_from(["id", "timestamp", "user", "operation", "details", "finished_at"]))
 def test_an_entry_with_anything_else_in_it_does_not(

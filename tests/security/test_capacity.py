@@ -71,6 +71,7 @@ def test_loading_the_page_again_and_again_shuts_nobody_out(small: PageServer) ->
         assert taken(small) <= 3
 
 
+@pytest.mark.long
 def test_a_closed_page_gives_its_place_back(serve: Callable[..., PageServer]) -> None:
     server = serve({"unused_session_ms": 200}, viewers=("*",), max_pages=10, max_pages_each=3)
     for _ in range(3):

@@ -46,6 +46,7 @@ def member(keeping: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]
     process.communicate()
 
 
+@pytest.mark.long
 def test_the_end_of_the_supervisor_ends_its_processes_and_its_folder(
     folder: Path, keeping: subprocess.Popen[bytes], member: subprocess.Popen[bytes]
 ) -> None:
@@ -61,6 +62,7 @@ def test_the_end_of_the_supervisor_ends_its_processes_and_its_folder(
     keeping.wait(timeout=10)
 
 
+@pytest.mark.long
 def test_the_signals_that_stop_a_demo_do_not_stop_its_keeper(
     folder: Path, keeping: subprocess.Popen[bytes], member: subprocess.Popen[bytes]
 ) -> None:
