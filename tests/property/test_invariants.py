@@ -32,7 +32,6 @@ SECRET = "planted-secret-0123456789"
 LENGTHS = st.dictionaries(st.sampled_from(Layout().priority_steps), st.integers(0, 20))
 
 
-@pytest.mark.long
 @given(celery=LENGTHS, emails=LENGTHS)
 def test_a_clear_counts_what_it_moves_keeps_the_order_and_leaves_the_other_queue_alone(celery, emails):
     client = fakeredis.FakeRedis(decode_responses=True)

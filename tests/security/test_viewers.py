@@ -98,7 +98,6 @@ def test_every_operation_is_among_those_that_are_tried_here() -> None:
     assert {operation.name for operation in EVERY_OPERATION} == set(registry())
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("surface", SURFACES)
 def test_a_viewer_is_refused_every_operation_and_each_attempt_is_audited(
     console: Console, monkeypatch: pytest.MonkeyPatch, surface: str
