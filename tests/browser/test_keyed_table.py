@@ -9,6 +9,7 @@ from typing import Any
 import panel as pn
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from support import services
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
 from opsdash.views.components import KeyedTable, RowAction, Rows, sparkline
@@ -234,8 +235,7 @@ def test_a_row_is_chosen_by_a_click_and_by_arrow_keys(page: Page, parts: Parts) 
     page.get_by_role("radio", name="emails").focus()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("radio", name="reports")).to_be_checked()
-    page.wait_for_timeout(200)
-    assert parts.queues.selected == "reports"
+    assert services.until(lambda: parts.queues.selected == "reports")
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import pytest
 from opsdash.model import untrusted
 from opsdash.services.broker.client import Broker
 from opsdash.services.workers import reports as workers
-from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.reports import SILENT_AFTER_S, Workers
 
 
 def report(broker: Broker, hostname: str, age_s: float = 0.0, **fields: object) -> None:
@@ -96,10 +96,11 @@ def test_what_a_worker_says_of_its_connections_and_its_messages_is_read(broker: 
 def test_only_workers_that_are_silent_can_be_dismissed(broker: Broker):
     report(broker, "gone@host", age_s=20, active=1)
     report(broker, "gone@host #ab", age_s=9)
+    report(broker, "just@host", age_s=SILENT_AFTER_S + 0.02)
     report(broker, "back@host")
     broker.client.zadd(broker.keys.workers, {"bare@host": time.time() - 30})
-    names = ["gone@host", "gone@host #ab", "back@host", "bare@host", "never@host"]
-    assert set(Workers(broker).dismiss(names)) == {"gone@host", "gone@host #ab", "bare@host", "never@host"}
+    names = ["gone@host", "gone@host #ab", "just@host", "back@host", "bare@host", "never@host"]
+    assert set(Workers(broker).dismiss(names)) == {*names} - {"back@host"}
     assert [w.hostname for w in Workers(broker).read()] == ["back@host"]
 
 

@@ -218,8 +218,8 @@ def test_a_time_limit_is_for_tasks_that_start_later_and_its_undo_is_what_was_bef
 ) -> None:
     console = console_for()
     with (
-        worker(env=deployment.env) as w,
-        worker(pool="threads", env=deployment.env, queues=["emails"]) as threads,
+        worker(hostname="processes@test", env=deployment.env) as w,
+        worker(hostname="threads@test", pool="threads", env=deployment.env, queues=["emails"]) as threads,
     ):
         eventually(lambda: len(console.get_active_workers()) == 2, what="both report")
         act = opsdash.SetTimeLimit(task="sample.short", soft_s=1, hard_s=2)

@@ -103,7 +103,9 @@ class Deployment:
 
     def children(self, hostname: str) -> list[int]:
         """A prefork worker's children, as it tells."""
-        stats = self.celery.control.inspect([hostname], timeout=5).stats() or {}
+        stats: dict[str, Any] = {}
+        for _ in range(3):  # a busy machine's worker may answer too late
+            stats = stats or self.celery.control.inspect([hostname], timeout=5).stats() or {}
         return list(stats[hostname]["pool"]["processes"])
 
     @contextlib.contextmanager

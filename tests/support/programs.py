@@ -34,7 +34,7 @@ CONSOLE += ("psycopg2", "alembic.command", "opsdash.web.server", "opsdash.demo.l
 CONSOLE += ("opsdash.cli.reads", "opsdash.cli.operations", "opsdash.services.console", "opsdash.runs.runner")
 CONSOLE += ("panel.command.serve",)
 CONSOLE += ("opsdash.services.doctor", "platformdirs.unix", "tornado.platform.asyncio", "logging.config")
-MODULES = {"celery": WORKER, **dict.fromkeys(("opsdash", "panel", "alembic", "support.doomed_run"), CONSOLE)}
+MODULES = {"celery": WORKER, **dict.fromkeys(("opsdash", "panel", "support.doomed_run"), CONSOLE)}
 """What ``python -m`` of these names needs."""
 GREEN = {"gevent", "eventlet"}
 READ_AT_START = re.compile(r"(BOKEH|PANEL)_|PYTHON(?!PATH$|UNBUFFERED$|IOENCODING$)")
