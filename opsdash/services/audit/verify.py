@@ -77,7 +77,7 @@ def verify(
     head: str | None = None,
     on_progress: Callable[[int, int], None] = lambda _at, _of: None,
 ) -> Verification:
-    """Walks the whole chain. Cost: one pass over the table by ``ix_audit_log_seq``, in bounded memory, 4 µs an entry.
+    """Walks the whole chain. Cost: one pass over the table by ``ix_audit_log_seq``, in bounded memory, 10 µs an entry.
 
     Args:
         head: A head noted earlier, as ``number:seal``: the chain must still contain it.
