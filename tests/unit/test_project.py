@@ -42,6 +42,12 @@ def test_ci_runs_the_very_command_the_readme_gives():
     assert shown == 'python -m pip install -e ".[test]" && pytest\n'
 
 
+def test_every_test_is_run_by_ci_or_slow():
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert "-m 'not slow and not long'" in options["addopts"]
+    assert 'pytest -m "long and not slow"' in (ROOT / ".ci" / "run").read_text()
+
+
 def test_the_two_commands_of_the_readme_need_nothing_but_python3() -> None:
     """Bare Debian has no ``python``, and its ``pip`` refuses outside a virtual environment."""
     block = re.search(r"<!-- tested: the demo -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
