@@ -237,6 +237,7 @@ def outcome(console: Console, operation: Operation) -> OpsdashError | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_redis_refuses_is_told_as_not_done(
