@@ -139,11 +139,8 @@ def test_without_a_configured_identity_the_page_explains_how_and_shows_nothing(
 ) -> None:
     page = visit(serve_page(auth=None).url, ready="opsdash is closed")
     commands = page.get_by_text("OPSDASH_AUTH=dev opsdash serve")
-    assert commands.inner_text().splitlines()[:3] == [
-        "OPSDASH_AUTH=dev opsdash serve",
-        "",
-        "# for a small team, with a file of names and passwords:",
-    ], "a line each, to be copied"
+    lines = ["OPSDASH_AUTH=dev opsdash serve", "", "# for a small team, with a file of names and passwords:"]
+    assert services.until(lambda: commands.inner_text().splitlines()[:3] == lines), "a line each, to be copied"
     expect(page.get_by_text("Processing Status")).to_have_count(0)
     shoot(page, "closed")
 
