@@ -110,7 +110,7 @@ class Storm:
                 return
             if time.monotonic() > deadline:
                 raise Broken([Fault("no entry stays in progress", [], late)])
-            time.sleep(1)
+            time.sleep(1)  # between two looks, up to the deadline
 
     def _note_stopped(self, found: Truth) -> None:
         now, stopped = time.time(), self.acts.stopped

@@ -178,7 +178,7 @@ def pages_open(bench: Bench) -> list[Contestant]:
         def once() -> Found:
             with contextlib.ExitStack() as stack:
                 running = stack.enter_context(site.serve())
-                time.sleep(3)
+                time.sleep(3)  # its start is over: what it costs then is what is measured
                 context = stack.enter_context(
                     contextlib.closing(chromium.new_context(viewport={"width": 1440, "height": 900}))
                 )
@@ -187,9 +187,9 @@ def pages_open(bench: Bench) -> list[Contestant]:
                 before_mb = servers.resident_mb(pid)
                 for _ in range(pages - 1):
                     opened(context, site, running.url)
-                time.sleep(1)
+                time.sleep(1)  # the last page is drawn
                 spent_s, began = cpu_s(pid), time.perf_counter()
-                time.sleep(WATCHED_S)
+                time.sleep(WATCHED_S)  # what is measured
                 share = (cpu_s(pid) - spent_s) / (time.perf_counter() - began)
                 after_mb = servers.resident_mb(pid)
             return {

@@ -96,7 +96,9 @@ def clear(bench: Bench) -> list[Contestant]:
 
         return once
 
-    bare = lambda: ms(lambda: Queues(ops.broker).clear("celery", by="bench", keep_s=60))  # noqa: E731
+    def bare() -> Any:
+        return ms(lambda: Queues(ops.broker).clear("celery", by="bench", keep_s=60))
+
     return [
         own("opsdash", "kept, and audited in SQLite", by(lambda: run(ops, opsdash.ClearQueue(queue="celery")))),
         own("the move alone", "", by(lambda: bare)),
@@ -132,8 +134,12 @@ def restore(bench: Bench) -> list[Contestant]:
 
         return once
 
-    script = lambda: ms(lambda: client.eval(ONE_SCRIPT, len(keys), *keys))  # noqa: E731
-    bare = lambda: ms(lambda: Trash(ops.broker).restore("one", by="bench"))  # noqa: E731
+    def script() -> Any:
+        return ms(lambda: client.eval(ONE_SCRIPT, len(keys), *keys))
+
+    def bare() -> Any:
+        return ms(lambda: Trash(ops.broker).restore("one", by="bench"))
+
     return [
         own("opsdash", "audited in SQLite", by(lambda: run(ops, opsdash.RestoreQueue(trash_id="one")))),
         own("the move alone", "", by(lambda: bare)),
@@ -200,7 +206,10 @@ def selective_clear(bench: Bench) -> list[Contestant]:
         return once
 
     some = opsdash.ClearTasks(queue="celery", task="shop.pay.*")
-    script = lambda: ms(lambda: client.eval(SOME, 1, "celery", '"task": "shop.pay.'))  # noqa: E731
+
+    def script() -> Any:
+        return ms(lambda: client.eval(SOME, 1, "celery", '"task": "shop.pay.'))
+
     return [
         own("opsdash", "kept, and audited in SQLite", by(lambda: run(ops, some))),
         *does_not("Celery", "Flower", "RQ", "Dramatiq", "Taskiq", "Huey"),

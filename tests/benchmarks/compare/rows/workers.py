@@ -129,9 +129,9 @@ def rq_paused(bench: Bench) -> Callable[[], Found]:
         client.delete("started")
         driver.ask("enqueue", 400, 0.01)
         servers.settled(starts, "RQ's first job")
-        time.sleep(RUN_S)
+        time.sleep(RUN_S)  # tasks start all the while
         stopped = driver.ask("stop")
-        time.sleep(HOLD_S)
+        time.sleep(HOLD_S)  # whatever starts in spite of it
         before = starts()
         if len(before) == 400:
             raise RuntimeError("the pause was not in their middle")
@@ -417,13 +417,13 @@ def memory_seen(bench: Bench) -> list[Contestant]:
             prepared(broker, client, 50, "sample.nothing", last="sample.short")
             let_go(client)
             servers.settled(lambda: client.llen(STARTED) > 0, "the first tasks")
-            time.sleep(5)
+            time.sleep(5)  # caches of the first tasks are there
             before = {name: servers.resident_mb(one.process.pid) for name, one in looking.items()}
             client.delete(STARTED)
             prepared(broker, client, tasks, "sample.nothing", last="sample.short", first=1_000)
             let_go(client)
             servers.settled(lambda: client.llen(STARTED) > 0, "the last task", timeout_s=300)
-            time.sleep(3)
+            time.sleep(3)  # it has heard of the last ones
             after = {name: servers.resident_mb(one.process.pid) for name, one in looking.items()}
         return {name: {"memory-seen": after[name] - before[name], "memory-after": after[name]} for name in looking}
 
