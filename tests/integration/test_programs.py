@@ -55,6 +55,15 @@ def test_what_is_read_at_the_start_is_read_where_it_differs():
         assert done.stdout.split() == [str(dev), "/"]
 
 
+def test_another_build_of_opsdash_on_the_path_is_the_one_that_runs(tmp_path: Path):
+    (tmp_path / "opsdash").mkdir()
+    (tmp_path / "opsdash" / "__init__.py").write_text("BUILD = 'another'")
+    code = "import opsdash; print(opsdash.BUILD)"
+    path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = programs.run([sys.executable, "-c", code], env=path, cwd="/", capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("another\n", 0), done.stderr
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("module", ["opsdash", "celery"])
 def test_a_module_runs_as_main(module):

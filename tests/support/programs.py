@@ -2,8 +2,8 @@
 
 ``Popen`` and ``run`` take what those of ``subprocess`` take. ``python -m opsdash …``, ``-m celery …``, ``-m panel …``,
 ``-c …`` and scripts of this interpreter come from a process that has imported Celery, or the console, before. Anything
-else (another interpreter, a shell, pools of green threads, which must patch before the first import) is started as
-ever; so is everything where ``OPSDASH_TEST_FORK=no`` or where there is no Linux. What is about imports, or about
+else (another interpreter, another opsdash on the path, a shell, pools of green threads, which must patch before the
+first import) is started as ever; so is everything where ``OPSDASH_TEST_FORK=no`` or where there is no Linux. What is about imports, or about
 operations of another package, which are found by the first import, uses ``subprocess``.
 """
 
@@ -25,6 +25,7 @@ from typing import Any
 
 from support.services import LEASH
 
+ROOT = Path(__file__).parents[2]
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
 WORKER = ("celery.bin.celery", "celery.bin.worker", "celery.bin.beat", "celery.apps.worker", "celery.worker.components")
 WORKER += ("celery.concurrency.prefork", "celery.concurrency.solo", "celery.concurrency.thread", "celery.events.state")
@@ -76,6 +77,13 @@ def _modules(words: list[str]) -> tuple[str, ...]:
     return CONSOLE if words[1] == "-c" or words[1].endswith(".py") else ()
 
 
+def _another_build(path: str) -> bool:
+    """The first opsdash of this ``PYTHONPATH`` is not the one that the forking process has imported."""
+    folders = (Path(part) for part in path.split(os.pathsep) if part)
+    first = next((folder for folder in folders if (folder / "opsdash" / "__init__.py").exists()), ROOT)
+    return first.resolve() != ROOT
+
+
 def _leash() -> list[str]:
     return [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL)), "self"]
 
@@ -98,6 +106,7 @@ class Popen(subprocess.Popen[Any]):
         modules = _modules(words)
         environment = dict(os.environ if env is None else env)
         differs = {name: value for name, value in environment.items() if READ_AT_START.match(name)} != OURS
+        differs = differs or _another_build(environment.get("PYTHONPATH", ""))
         if executable or preexec_fn or pass_fds or shell or process_group != -1 or differs or not modules:
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
