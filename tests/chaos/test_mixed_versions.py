@@ -21,8 +21,8 @@ from support.workers import ROOT, Records, Worker, producer, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-BEFORE = "e7453ba"
-"""The last commit before messages went home, the verdict was one, and keys were sealed."""
+BEFORE = "1580d73"
+"""The last release, 0.2.0."""
 APPROVE = """
 import sys
 import opsdash
