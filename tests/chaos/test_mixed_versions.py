@@ -1,6 +1,6 @@
-"""A console and a worker of the build before, beside one of this: while an update goes round, both do as they say.
+"""A console and a worker of the last release beside those of this build: during an update, both do as they say.
 
-The build before is taken out of this repository's history; where that is not at hand, as in an archive of the sources,
+The release is taken out of this repository's history; where that is not at hand, as in an archive of the sources,
 there is nothing to compare with.
 """
 
@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 import redis
-from support.services import Valkey
+from support import builds
+from support.services import Missing, Valkey
 from support.workers import ROOT, Records, Worker, producer, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-BEFORE = "1580d73"
-"""The last release, 0.2.0."""
 APPROVE = """
 import sys
 import opsdash
@@ -36,13 +35,11 @@ Run = Callable[..., tuple[int, Any]]
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of the build before."""
-    folder = tmp_path_factory.mktemp("before")
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", BEFORE], capture_output=True, check=False)
-    if archive.returncode:
-        pytest.skip(f"the history has no {BEFORE}: {archive.stderr.decode().strip()}")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-    return folder
+    """The sources of the last release."""
+    try:
+        return builds.last_release(tmp_path_factory.mktemp("before"))
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def runs(before: Path, valkey: Valkey, sqlite_url: str, tmp_path: Path) -> Run:
     }
 
     def run(version: str, *args: str, **more: str) -> tuple[int, Any]:
-        path = os.pathsep.join([str(places[version]), str(ROOT / "tests")])
+        path = builds.path_of(places[version])
         command = [sys.executable, *(["-c", *args] if args[0] is APPROVE else ["-m", "opsdash", *args, "--json"])]
         made = {**os.environ, **settings, "PYTHONPATH": path, **more}
         done = subprocess.run(command, capture_output=True, text=True, env=made, cwd=tmp_path, check=False)
@@ -72,7 +69,7 @@ def runs(before: Path, valkey: Valkey, sqlite_url: str, tmp_path: Path) -> Run:
 def workers(before: Path, valkey: Valkey) -> Iterator[tuple[Worker, Worker]]:
     """One with the plug-in of before and one with that of now, on the same queues."""
     env = {"OPSDASH_REDIS_URL": valkey.url}
-    old = {**env, "PYTHONPATH": os.pathsep.join([str(before), str(ROOT / "tests")])}
+    old = {**env, "PYTHONPATH": builds.path_of(before)}
     with worker(env=old) as one, worker(env=env) as other:
         yield one, other
 

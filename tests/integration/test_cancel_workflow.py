@@ -140,7 +140,9 @@ def test_a_chord_and_a_task_that_failed_in_the_middle_of_a_chain(
             console.preview(CancelWorkflow(root=first))
         effect = cancel(console, first, discard_failed=True)
         assert effect.details["discarded"] == 1
-        assert console.find_task(middle).state != "failed"
+        thrown = console.find_task(middle)
+        assert (thrown.state, thrown.places[0].trash_id) == ("cleared", effect.details["failed_trash_id"])
+        assert tree(console.workflow(broken.id))[1] == ".ends cleared"
         again = RestoreQueue(trash_id=effect.details["failed_trash_id"])
         console.run(again, actor="maria", confirm="YES", reviewed=console.preview(again))
         assert console.find_task(middle).state == "failed"

@@ -152,6 +152,19 @@ def test_discarded_failures_are_undone_by_a_restore(ops: Console) -> None:
     assert waiting(ops.broker) == []
 
 
+def test_a_discarded_failure_is_found_in_the_trash_and_belongs_to_its_workflow_still(ops: Console) -> None:
+    keep(ops.broker, [failed("broken-01", root_id="root-0001", parent_id="root-0001"), failed("broken-02", SEND)])
+    trash_id = run(ops, opsdash.DiscardFailed(ids="broken-01")).details["trash_id"]
+    found = ops.find_task("broken-01")
+    (place,) = found.places
+    assert (found.state, place.trash_id, place.name, place.queue) == ("cleared", trash_id, CHARGE.task, "celery")
+    assert {place.state for place in ops.find_task("broken-0").places} == {"cleared", "failed"}
+    (seen,) = [one for one in ops.workflow("root-0001").tasks if one.id == "broken-01"]
+    assert (seen.state, seen.trash_id) == ("cleared", trash_id)
+    run(ops, opsdash.RestoreQueue(trash_id=trash_id))
+    assert ops.find_task("broken-01").state == "failed"
+
+
 def test_discarded_failures_are_deleted_for_good_by_delete_trash(ops: Console) -> None:
     keep(ops.broker, [failed("a")])
     trash_id = run(ops, opsdash.DiscardFailed(ids="a")).details["trash_id"]

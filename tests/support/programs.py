@@ -3,8 +3,8 @@
 ``Popen`` and ``run`` take what those of ``subprocess`` take. ``python -m opsdash …``, ``-m celery …``, ``-m panel …``,
 ``-c …`` and scripts of this interpreter come from a process that has imported Celery, or the console, before. Anything
 else (another interpreter, another opsdash on the path, a shell, pools of green threads, which must patch before the
-first import) is started as ever; so is everything where ``OPSDASH_TEST_FORK=no`` or where there is no Linux. What is about imports, or about
-operations of another package, which are found by the first import, uses ``subprocess``.
+first import) is started as ever; so is everything where ``OPSDASH_TEST_FORK=no`` or where there is no Linux. What is
+about imports, or about operations of another package, which are found by the first import, uses ``subprocess``.
 """
 
 from __future__ import annotations

@@ -14,10 +14,12 @@ class Proxy:
 
     Attributes:
         port: Where clients connect.
+        passed: How many pieces of bytes clients have sent through it: about one for each round trip.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
+        self.passed = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._whole = threading.Event()
@@ -58,6 +60,7 @@ class Proxy:
             while not self._over.is_set():
                 for key, _ in ready.select(0.5):
                     data = key.fileobj.recv(65_536)
+                    self.passed += key.fileobj is client
                     self._whole.wait()
                     if not data:
                         return

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from opsdash.model import Failure, TaskPlace
+from opsdash.model.queue import FAILED_TASKS
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues.task_message import Wanted
+from opsdash.services.queues.trash import Trash
 
 MOST = 20
 """Failed tasks that one beginning of an id finds: more are not shown."""
@@ -16,14 +18,31 @@ MOST = 20
 def find_failed(store: FailureStore, wanted: Wanted) -> tuple[tuple[TaskPlace, ...], int]:
     """Failed tasks with this id, or whose id begins so, those that failed last first; and how many there are at all.
 
-    Cost: two round trips; the ids of 10,000 failed tasks are some 15 ms.
+    Those that were discarded come after those that are kept, as tasks in the trash.
+
+    Cost: two round trips, three for each trash of failed tasks; the ids of 10,000 failed tasks are some 15 ms.
 
     Raises:
         Unavailable: Redis did not answer.
     """
-    ids = store.ids()
-    meant = [one for one in ids if wanted(one)][: MOST + 1]
-    return tuple(map(_place, store.some(meant))), len(ids)
+    places: list[TaskPlace] = []
+    number = 0
+    for one in (store, *discarded(store)):
+        ids = one.ids()
+        meant = [failure_id for failure_id in ids if wanted(failure_id)][: MOST + 1 - len(places)]
+        places += [_place(failure, one.trash_id) for failure in one.some(meant)]
+        number += len(ids)
+    return tuple(places), number
+
+
+def discarded(store: FailureStore) -> list[FailureStore]:
+    """Each trash of failed tasks that can be restored now, the newest first. Cost: as `Trash.look`.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    entries, _ = Trash(store.broker).look()
+    return [FailureStore(store.broker, entry.id) for entry in entries if entry.kind == FAILED_TASKS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +68,11 @@ class FailedSearch:
         return map(_place, self.store.shown(ids))
 
 
-def _place(failure: Failure) -> TaskPlace:
+def _place(failure: Failure, trash_id: str = "") -> TaskPlace:
     return TaskPlace(
         id=failure.id,
-        state="failed",
+        state="cleared" if trash_id else "failed",
+        trash_id=trash_id,
         name=failure.task,
         queue=failure.queue,
         ended_at=failure.at,

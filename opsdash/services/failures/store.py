@@ -18,6 +18,7 @@ from opsdash.model.untrusted import Unread
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.bounded_reads import Members
 from opsdash.services.broker.client import Broker
+from opsdash.services.queues.trash import MEMBERS
 
 MOST_GROUPS = 1_000
 """Groups that are read, those that came last: workers keep no more."""
@@ -125,9 +126,14 @@ class KeptMessage:
 
 @dataclass(frozen=True, slots=True)
 class FailureStore:
-    """Reads what workers have kept."""
+    """Reads what workers have kept, or what of that was discarded.
+
+    Attributes:
+        trash_id: Reads the failures in this trash, in place of those that are kept: by their ids alone, no groups.
+    """
 
     broker: Broker
+    trash_id: str = ""
 
     def groups(self, where: FailureFilter = EVERYTHING) -> tuple[tuple[FailureGroup, ...], tuple[Unread, ...]]:
         """Failures by task, error and place, those that came last first, and what of them can't be read.
@@ -191,7 +197,7 @@ class FailureStore:
             groups = [group.fingerprint for group in self.groups(where)[0] if group.kind not in COUNTED]
             sets = [keys.failed_group_entries(name) for name in groups]
         else:
-            sets = [keys.failed]
+            sets = [self._index]
         low = "-inf" if where.since is None else f"{where.since.timestamp():.3f}"
         with self.broker.reading(), client.pipeline(transaction=False) as pipe:
             for key in sets:
@@ -278,7 +284,7 @@ class FailureStore:
         left = [one for one in failure_ids if is_failure_id(one)]
         while left:
             part = left[:READ]
-            keys = [self.broker.keys.failed_entry(one) for one in part]
+            keys = [self._entry(one) for one in part]
             with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
                 arguments = (LARGE_MESSAGE, bounded_reads.MOST_BYTES)
                 pipe.execute_command("EVAL", _MESSAGES, len(keys), *keys, *arguments, NEVER_DECODE=True)  # type: ignore[no-untyped-call] # of redis-py
@@ -288,10 +294,18 @@ class FailureStore:
                     yield KeptMessage(id=one, version=_text(version), list=_text(name), message=message)
             left = left[len(replies) :]
 
+    @property
+    def _index(self) -> str:
+        keys = self.broker.keys
+        return keys.trash(self.trash_id, MEMBERS) if self.trash_id else keys.failed
+
+    def _entry(self, failure_id: str) -> str:
+        return f"{self._index}:{failure_id}" if self.trash_id else self.broker.keys.failed_entry(failure_id)
+
     def _read(self, failure_ids: Sequence[str], names: Sequence[str] = FIELDS, number: int = READ) -> Iterator[Failure]:
         for start in range(0, len(failure_ids), number):
             part = failure_ids[start : start + number]
-            keys = [self.broker.keys.failed_entry(one) for one in part]
+            keys = [self._entry(one) for one in part]
             with self.broker.reading():
                 raws = bounded_reads.fields(self.broker.client, keys, names, LONG_TRACEBACK * 4)
             for one, raw in zip(part, raws, strict=True):

@@ -16,6 +16,7 @@ from opsdash.errors import Unavailable
 from opsdash.model import Failure, Progress, Workflow
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
+from opsdash.services.failures.find_failed import discarded
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.pause.holds import Holds
 from opsdash.services.queues import scan
@@ -90,6 +91,7 @@ class _Look:
         self._looks = Looks()
         self._bytes = 0
         self._failures: list[Failure] | None = None
+        self._from_trash: list[tuple[FailureStore, Failure]] | None = None
         self._running: tuple[HeldTask, ...] = ()
 
     def go(self) -> Seen:
@@ -215,6 +217,20 @@ class _Look:
                         self._add(key, digest(raw), one)
         for what in unread:
             looked.lacks(what.message)
+        self._discarded()
+
+    def _discarded(self) -> None:
+        """Failed tasks in the trash; they are read once, for what they belong to."""
+        if self._from_trash is None:
+            stores = discarded(self._reader.failed)
+            self._from_trash = [(store, one) for store in stores for one in store.links(store.ids())]
+        for store, one in self._from_trash:
+            links = _of_failure(one)
+            if ("discarded", one.id) in self._known or not links.names(self._seen.keys):
+                continue
+            for failure in store.brief([one.id]):
+                seen = replace(_failed_one(failure, _of_failure(failure)), failure_id="", error="")
+                self._add("discarded", failure.id, replace(seen, state="cleared", trash_id=store.trash_id))
 
     def _failed(self, looked: Looked, deep: bool) -> None:
         """Kept failures; they are read once, and their messages for what they would send; ``deep``: those of all."""

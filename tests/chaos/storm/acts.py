@@ -1,70 +1,35 @@
-"""How each act is done to the real servers, and what is to be expected after its answer."""
+"""How each act is done to the real servers, and what Celery may do to tasks in it."""
 
 from __future__ import annotations
 
-import random
 import time
-import uuid
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from chaos.storm import truth as read_truth
-from chaos.storm.invariants import Expected, Exposure, Ledger, Request, Sent, Stopped
+from celery import chain
+from chaos.storm.console_acts import CALLS, NO_HISTORY, ConsoleActs
+from chaos.storm.invariants import Fault, Sent
 from chaos.storm.schedule import Act
-from chaos.storm.truth import Truth
-from chaos.storm.world import CONCURRENCY, World, pause_for
+from chaos.storm.world import CONCURRENCY, THIS, pause_for
+from support.services import until
 
-CALLS = {
-    "pause": "pause_processing", "resume": "resume_processing", "hold": "hold_tasks", "release": "release_tasks",
-    "hold_tenant": "hold_tenant", "release_tenant": "release_tenant", "clear": "clear_queue",
-    "clear_tasks": "clear_tasks", "clear_tenant": "clear_tenant", "clear_held": "clear_held",
-    "restore": "restore_queue", "delete_trash": "delete_trash", "retry_failed": "retry_failed",
-    "discard_failed": "discard_failed", "sync": "sync_tenant_configs", "note": "add_note",
-}  # fmt: skip
-CLEARS = ("clear", "clear_tasks", "clear_tenant", "clear_held", "discard_failed")
-PREFETCHED = 4
-"""Celery's ``worker_prefetch_multiplier``."""
 MENDED = "sample:mended"
 MOST_FAILURES = 400
+NO_ROOM = "No space left on device"
+SEEN_S = 1.5
+"""So long beat is looked at: three times its entry's interval."""
 
 
-class Acts:
-    """Does them, and keeps the books.
-
-    Attributes:
-        exposure: What Celery may do to tasks in this step. ``last``: what was read last, while the broker answered.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.ledger, self.expected = Ledger(), Expected()
-        self.exposure = Exposure()
-        self.stopped: list[Stopped] = []
-        self.requests: dict[str, Request] = {}
-        self.counts: Counter[str] = Counter()
-        self.last = Truth()
-        self.step = 0
-        self._ids = random.Random(0)
-
-    def _id(self) -> str:
-        return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
-
-    def begin(self, step: int) -> None:
-        """A new step."""
-        self.step, self.exposure = step, Exposure()
+class Acts(ConsoleActs):
+    """Does them."""
 
     def do(self, act: Act) -> str:
         """Does it; what came of it, in a few words."""
         self.counts[act.kind] += 1
         if act.kind in CALLS:
-            return self._call(act.kind, act.params)
+            return self.call(act.kind, act.params)
         result: str | None = getattr(self, f"_{act.kind}")(act)
         return result or "done"
-
-    def _during(self, act: Act) -> str:
-        return "; ".join(f"{inner.kind}: {self.do(inner)}" for inner in act.during)
 
     # What is done to tasks
 
@@ -78,12 +43,39 @@ class Acts:
             options["countdown"] = params["countdown"]
         with self.world.producer.connection_for_write() as connection:
             for number in range(params["number"]):
-                id_ = self._id()
-                self.ledger.sent[id_] = Sent(id_, params["task"], params["queue"], params["tenant"], self.step)
+                id_ = self.new_id()
+                one = Sent(id_, params["task"], params["queue"], params["tenant"], self.step, params["seconds"])
+                self.ledger.sent[id_] = one
                 self.world.producer.send_task(
                     params["task"], [number], kwargs, task_id=id_, connection=connection, **options
                 )
         return f"{params['number']} tasks"
+
+    def _push_chains(self, act: Act) -> str:
+        queue, length = act.params["queue"], act.params["length"]
+        for _ in range(act.params["number"]):
+            ids = [self.new_id() for _ in range(length)]
+            self.ledger.chains[ids[0]] = ids
+            for before, id_ in zip(["", *ids], ids, strict=False):
+                self.ledger.sent[id_] = Sent(id_, "sample.step", queue, "", self.step, after=before)
+            steps = [
+                self.world.producer.signature("sample.step", args=(number,), immutable=True, task_id=id_, queue=queue)
+                for number, id_ in enumerate(ids)
+            ]
+            chain(*steps, app=self.world.producer).apply_async()
+        return f"{act.params['number']} chains of {length}"
+
+    def _beat(self, act: Act) -> str:
+        """Beat runs, and schedules are paused and resumed. Once that is over, it sends, or does not, as it is told."""
+        with self.world.beat() as running:
+            told = self.during(act)
+            paused = running.settled_pause()
+            sent = running.sends_in(SEEN_S)
+            self.exposure.lost += 1  # what it sends as it ends
+        self.beats += running.sent
+        if paused is not None and paused == bool(sent):
+            self.wrong.append(Fault("beat sends what is not paused, and nothing else", not paused, sent, running.log))
+        return f"{told}; {running.sent} sent"
 
     def _mend(self, act: Act) -> None:
         self.world.records.redis.set(MENDED, "1")
@@ -91,132 +83,23 @@ class Acts:
     def _spoil(self, act: Act) -> None:
         self.world.records.redis.delete(MENDED)
 
-    # What is done to the console
-
-    def _call(self, kind: str, params: dict[str, Any], *, expect_death: bool = False) -> str:
-        params = self._resolved(kind, params)
-        if params is None:
-            return "nothing to act on"
-        self._before(kind, params)
-        body: dict[str, Any] = {"params": params, "confirm": "YES", "request_id": self._id()}
-        request = Request(body["request_id"], CALLS[kind], "none", time.time())
-        path = f"/api/v1/operations/{CALLS[kind]}"
-        self.requests[request.id] = request
-        answer = self.world.console.call("POST", path, body)
-        if answer is not None and answer.status == 409 and (phrase := answer.json.get("expected")):
-            request.answer, request.kind = "nothing", "phrase"
-            body |= {"request_id": self._id(), "phrase": phrase}
-            request = Request(body["request_id"], CALLS[kind], "none", time.time())
-            self.requests[request.id] = request
-            answer = self.world.console.call("POST", path, body)
-        if answer is None:
-            pass
-        elif answer.status == 200:
-            request.answer, request.affected = "ok", answer.json["affected"]
-            request.detail = answer.json["message"]
-        else:
-            problem = answer.json
-            request.kind = problem["type"].rpartition(":")[2]
-            request.answer = "partial" if request.kind == "partial" else problem["changed"]
-            request.detail = problem["detail"]
-        self._after(kind, params, request, answer.json if answer is not None and answer.status == 200 else {})
-        return f"{request.answer} {request.kind} {request.detail[:160]}".strip()
-
-    def _resolved(self, kind: str, params: dict[str, Any]) -> dict[str, Any] | None:
-        """With what depends on what there is."""
-        if kind in ("restore", "delete_trash"):
-            ids = sorted(self.last.trash)
-            return {"trash_id": ids[params["pick"] % len(ids)]} if ids else None
-        if kind in ("retry_failed", "discard_failed"):
-            return {"task": "*"}
-        if kind == "note":
-            return {"text": f"step {self.step}"}
-        return dict(params)
-
-    def _before(self, kind: str, params: dict[str, Any]) -> None:
-        """From now on these may start again."""
-        now = time.time()
-        for span in self.stopped:
-            ends = {
-                "resume": span.kind == "pause" and span.name == params.get("queue"),
-                "release": span.kind == "task" and span.name == params.get("task"),
-                "release_tenant": span.kind == "tenant" and span.name == params.get("tenant"),
-            }.get(kind, False)
-            if ends and span.until is None:
-                span.until = now
-
-    def _after(self, kind: str, params: dict[str, Any], request: Request, outcome: dict[str, Any]) -> None:
-        if request.answer == "nothing":
-            return
-        sure, expected = request.answer == "ok", self.expected
-        match kind:
-            case "pause" | "resume":
-                expected.apply("flags", params["queue"], kind == "pause", sure)
-            case "hold" | "release":
-                expected.apply("holds", ("task", params["task"]), kind == "hold", sure)
-            case "hold_tenant" | "release_tenant":
-                expected.apply("holds", ("tenant", params["tenant"]), kind == "hold_tenant", sure)
-            case "restore" | "delete_trash":
-                expected.trash.discard(params["trash_id"])
-                if kind == "delete_trash":
-                    place = f"trash:{params['trash_id']}"
-                    ids = [id_ for id_, places in self.last.places.items() if place in places]
-                    self.ledger.deleted |= dict.fromkeys(ids, sure)
-            case "sync":
-                expected.tenants = self.rows() if sure else None
-        if kind in CLEARS:
-            expected.more = True
-            if trash_id := outcome.get("details", {}).get("trash_id"):
-                expected.trash.add(trash_id)
-
-    def _amid(self, act: Act, happens: Callable[[], None], then: Callable[[], None]) -> str:
-        """Something happens so many milliseconds after an act was asked for, whatever has come of that until then."""
-        amid = dict(act.params["amid"])
-        kind = amid.pop("act")
-        told: list[str] = []
-        self.look()
-        thread = self.world.in_thread(lambda: told.append(self._call(kind, amid)))
-        time.sleep(act.params["after_ms"] / 1000)
-        happens()
-        thread.join(60)
-        then()
-        return f"{kind}: {told[0] if told else 'no answer'}"
-
-    def _kill_console(self, act: Act) -> str:
-        return self._amid(act, self.world.console.kill, self.world.console.start)
-
-    def _cut_amid(self, act: Act) -> str:
-        return self._amid(act, self.world.console_cable.cut, self.world.console_cable.mend)
-
-    def _restart_broker_amid(self, act: Act) -> str:
-        self._lost_connections()
-        return self._amid(act, self.world.broker.kill, self.world.broker.start)
-
-    def _stop_database_amid(self, act: Act) -> str:
-        return self._amid(act, self.world.database.stop, self.world.database.start)
-
-    def _restart_console(self, act: Act) -> None:
-        self.world.console.stop()
-        self.world.console.start()
-
-    def _cut_console(self, act: Act) -> str:
-        self.look()
-        since = time.monotonic()
-        self.world.console_cable.cut()
-        try:
-            told = self._during(act)
-            pause_for(act.params["seconds"], since)
-        finally:
-            self.world.console_cable.mend()
-        return told
-
     # What is done to workers
 
     def _start_worker(self, act: Act) -> str | None:
         slot = act.params["slot"]
         if slot in self.world.workers:
             return "runs already"
-        self.world.start_worker(slot)
+        build = act.params.get("build", THIS)
+        if build not in self.world.paths:
+            return NO_HISTORY
+        if build != THIS:
+            # It knows neither holds nor limits, and its tasks count for none.
+            for span in self.stopped:
+                if span.kind != "pause" and span.until is None:
+                    span.until = time.time()
+            for limited in self.limited:
+                limited.ends(time.time())
+        self.world.start_worker(slot, build)
         return None
 
     def _stop_worker(self, act: Act) -> str | None:
@@ -231,28 +114,23 @@ class Acts:
         self.exposure.lost += 2 * CONCURRENCY + 2
         self.exposure.failures += MOST_FAILURES
         self.exposure.twice += 2 * CONCURRENCY
+        self.exposure.chains += 2 * CONCURRENCY
         self.world.kill_worker(act.params["slot"])
         return None
 
-    def _lost_connections(self) -> None:
-        """Every worker's: the message under way may be lost, all that it has fetched may come again."""
-        for _ in self.world.workers:
-            self.exposure.lost += 2
-            self.exposure.twice += CONCURRENCY * (PREFETCHED + 1) + 1
-
     def _cut_workers(self, act: Act) -> str:
         since = time.monotonic()
-        self._lost_connections()
+        self.lost_connections()
         self.world.worker_cable.cut()
         try:
-            told = self._during(act)
+            told = self.during(act)
             pause_for(act.params["seconds"], since)
         finally:
             self.world.worker_cable.mend()
         return told
 
     def _drop_connections(self, act: Act) -> None:
-        self._lost_connections()
+        self.lost_connections()
         self.world.drop_connections()
 
     def _step_clock(self, act: Act) -> None:
@@ -271,18 +149,18 @@ class Acts:
     # What is done to the servers
 
     def _restart_broker(self, act: Act) -> None:
-        self._lost_connections()
+        self.lost_connections()
         broker = self.world.broker
         broker.kill() if act.params["how"] == "kill" else broker.stop()
         broker.start()
 
     def _freeze_broker(self, act: Act) -> str:
         self.look()
-        self._lost_connections()
+        self.lost_connections()
         since = time.monotonic()
         self.world.broker.freeze()
         try:
-            told = self._during(act)
+            told = self.during(act)
             pause_for(act.params["seconds"], since)
         finally:
             self.world.broker.thaw()
@@ -292,20 +170,45 @@ class Acts:
         self.look()
         # What kombu has popped it can't write down in a full Redis: each such message is lost, by Celery alone.
         self.exposure.lost += sum(self.last.waiting.values()) + self.last.unacked
-        self._lost_connections()
+        self.exposure.chains += len(self.ledger.chains)
+        self.lost_connections()
         client = self.world.raw
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", 1)
         try:
-            return self._during(act)
+            return self.during(act)
         finally:
             client.config_set("maxmemory", 0)
+
+    def _fill_brokers_disk(self, act: Act) -> str:
+        """A Redis that writes everything down ends when it can't."""
+        self.look()
+        self.lost_connections()
+        self.exposure.chains += len(self.ledger.chains)
+        with self.world.brokers_disk.filled():
+            told = self.during(act)
+            ended = until(lambda: not self.world.broker.running, timeout_s=3)
+        self.world.broker.start()
+        return f"{told}; {'it ended' if ended else 'it wrote nothing'}"
+
+    def _fill_databases_disk(self, act: Act) -> str:
+        """Rows that need a new page are refused; PostgreSQL ends when the log of its writes finds no room."""
+        self.look()
+        log = self.world.database.log
+        before = log.read_text(errors="replace").count(NO_ROOM)
+        with self.world.databases_disk.filled():
+            told = self.during(act)
+            refused = log.read_text(errors="replace").count(NO_ROOM) - before
+        self.world.database.start()
+        if not until(self.world.database_answers, timeout_s=60):
+            raise RuntimeError("the database is not back")
+        return f"{told}; it found no room {refused} times"
 
     def _restart_database(self, act: Act) -> str:
         self.look()
         self.world.database.stop()
         try:
-            return self._during(act)
+            return self.during(act)
         finally:
             self.world.database.start()
 
@@ -313,7 +216,7 @@ class Acts:
         since = time.monotonic()
         self.world.database.freeze()
         try:
-            told = self._during(act)
+            told = self.during(act)
             pause_for(act.params["seconds"], since)
         finally:
             self.world.database.thaw()
@@ -331,14 +234,3 @@ class Acts:
             del values["name"]
         with self.world.engine.begin() as connection:
             connection.execute(sa.text(statement), values)
-
-    def rows(self) -> dict[str, str]:
-        """Tenant → its name in the database; waits until that answers."""
-        with self.world.engine.connect() as connection:
-            found = connection.execute(sa.text("SELECT tenant_id, name FROM tenant_config")).all()
-        return {str(id_): str(name) for id_, name in found}
-
-    def look(self) -> Truth:
-        """Reads everything; only while the broker answers."""
-        self.last = read_truth.read(self.world.raw)
-        return self.last

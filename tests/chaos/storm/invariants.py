@@ -9,7 +9,7 @@ from typing import Any
 
 from chaos.storm.truth import Truth
 
-RUNS = {"sample.short": 1, "sample.late": 1, "sample.until_mended": 1, "sample.flaky": 2}
+RUNS = {"sample.short": 1, "sample.late": 1, "sample.until_mended": 1, "sample.flaky": 2, "sample.step": 1}
 """How often a task of this name begins, as the sample app records it: ``flaky`` is retried once."""
 FOR_EVER = frozenset(
     {"pause", "pause:epoch", "pause:cancelled", "expires", "expires:declared", "hold", "held", "restores", "tenants",
@@ -34,13 +34,20 @@ class Fault:
 
 @dataclass
 class Sent:
-    """One task that was sent."""
+    """One task that was sent.
+
+    Attributes:
+        seconds: How long it sleeps, once it has told that it began.
+        after: The task of its chain that must have run before it is sent.
+    """
 
     id: str
     task: str
     queue: str
     tenant: str
     step: int
+    seconds: float = 0.0
+    after: str = ""
 
 
 @dataclass
@@ -52,11 +59,13 @@ class Exposure:
             popped for it and kombu has not written down yet. A connection that is cut loses the latter alone.
         twice: After a lost connection, what was fetched is delivered again, whether it has run or not.
         failures: Failures that a killed worker has not written yet.
+        chains: Chains whose next task a worker could not send any more.
     """
 
     lost: int = 0
     twice: int = 0
     failures: int = 0
+    chains: int = 0
 
 
 @dataclass
@@ -66,18 +75,21 @@ class Ledger:
     Attributes:
         loose: Of these Celery guarantees nothing any more: id → why.
         deleted: Deleted on purpose; False: it is not known whether they were.
+        chains: First task of a chain → all of its tasks.
     """
 
     sent: dict[str, Sent] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
     loose: dict[str, str] = field(default_factory=dict)
     deleted: dict[str, bool] = field(default_factory=dict)
+    chains: dict[str, list[str]] = field(default_factory=dict)
 
     def tasks(self, truth: Truth, exposure: Exposure) -> list[Fault]:
         """Each task ran as often as it should or lies in one place, but for those that the exposure allows."""
         lost: list[str] = []
         twice: list[str] = []
         unwritten: list[str] = []
+        broken: list[str] = []
         faults: list[Fault] = []
         for one in self.sent.values():
             places, runs, due = truth.places.get(one.id, []), self.runs[one.id], RUNS[one.task]
@@ -88,6 +100,12 @@ class Ledger:
             elif one.id in self.deleted:
                 if self.deleted[one.id] and (places or runs > due):
                     faults.append(Fault("a deleted task is gone", [], [*places, f"{runs} runs"], one.id))
+            elif one.after in self.loose:
+                self.loose[one.id] = "follows one of which nothing is guaranteed"
+            elif runs < due and not places and one.after:
+                # Until the one before has run, it is part of that one's message.
+                if self.runs[one.after] and one.after not in self.deleted:
+                    broken.append(one.id)
             elif runs < due and not places:
                 (unwritten if one.task == "sample.until_mended" and exposure.failures else lost).append(one.id)
             elif runs > due or len(places) > (runs < due):
@@ -98,6 +116,7 @@ class Ledger:
         for name, ids, most in (
             ("no task is lost", lost, exposure.lost),
             ("no failed task is lost", unwritten, exposure.failures),
+            ("no chain ends before its end", broken, exposure.chains),
             ("no task runs or lies twice", twice, exposure.twice),
         ):
             if len(ids) > most:
@@ -139,6 +158,41 @@ def starts(stopped: Iterable[Stopped], begun: Iterable[tuple[str, float]], sent:
         if span.covers(sent[id_], at)
     ]
     return found[:5]
+
+
+@dataclass
+class Limited:
+    """A concurrency limit that every worker keeps to."""
+
+    task: str
+    most: int
+    since: float
+    until: float | None = None
+
+    def covers(self, task: Sent, at: float) -> bool:
+        return task.task == self.task and self.since < at and (self.until is None or at < self.until)
+
+    def ends(self, now: float) -> None:
+        """From now on more may run."""
+        self.until = now if self.until is None else self.until
+
+
+def at_once(limited: Iterable[Limited], begun: Collection[tuple[str, float]], sent: Mapping[str, Sent]) -> list[Fault]:
+    """Of a name with a limit, no more ran at once. A task runs for as long as it sleeps, at least."""
+    faults = []
+    for span in limited:
+        moments = []
+        for id_, at in begun:
+            one = sent.get(id_)
+            if one is not None and span.covers(one, at):
+                moments += [(at, 1), (at + one.seconds, -1)]
+        running = most = 0
+        for _, change in sorted(moments):
+            running += change
+            most = max(most, running)
+        if most > span.most:
+            faults.append(Fault("no more run at once than the limit says", span.most, most, repr(span)))
+    return faults
 
 
 @dataclass
@@ -255,9 +309,10 @@ def figures(shown: Mapping[str, Any], truth: Truth, live: Collection[str], tenan
         "processing": ("PAUSED" if None in truth.flags else "RUNNING", shown["processing"]),
         "paused_queues": (_sorted(truth.flags - {None}), sorted(shown["paused_queues"])),
         "trash": (dict(truth.trash), {one["id"]: one["count"] for one in shown["trash"] if one["count"]}),
-        "holds": (
-            {name: truth.held[name] for name in truth.holds},
-            {one["hold"]["id"]: one["held"] for one in shown["holds"]},
+        "holds": (_held(truth, limits=False), {one["hold"]["id"]: one["held"] for one in shown.get("holds", ())}),
+        "limits": (
+            _held(truth, limits=True),
+            {one["hold"]["id"]: one["held"] for one in shown.get("concurrency_limits", ())},
         ),
         "spooled": (truth.spooled, shown["spooled"]),
         "workers": (sorted(live), sorted(one["hostname"] for one in shown["workers"] if one["state"] == "online")),
@@ -266,6 +321,9 @@ def figures(shown: Mapping[str, Any], truth: Truth, live: Collection[str], tenan
     }
     if "failed" in shown:
         pairs["failed"] = (truth.failed, shown["failed"])
+    for name, field_ in (("holds", "holds"), ("limits", "concurrency_limits")):
+        if field_ not in shown:
+            del pairs[name]  # a console of the last release has none
     if missing := set(truth.waiting) - set(queues):
         pairs["queues left out"] = ([], sorted(missing))
     return [
@@ -273,6 +331,11 @@ def figures(shown: Mapping[str, Any], truth: Truth, live: Collection[str], tenan
         for name, (expected, found) in pairs.items()
         if expected != found
     ]
+
+
+def _held(truth: Truth, *, limits: bool) -> dict[str, int]:
+    """How many tasks each hold has set aside, or each limit lets wait."""
+    return {name: truth.held[name] for name, one in truth.holds.items() if (one["kind"] == "limit") == limits}
 
 
 SHOWN_AS = {"queue": "waiting", "held": "held", "trash": "cleared", "failed": "failed"}

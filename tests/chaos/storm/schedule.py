@@ -17,15 +17,21 @@ CLOCKS_S = (-8, 0, 8, 30)
 CONSOLE_ACTS = {
     "pause": 6, "resume": 7, "hold": 3, "release": 4, "hold_tenant": 2, "release_tenant": 3, "clear": 4,
     "clear_tasks": 2, "clear_tenant": 1, "clear_held": 1, "restore": 5, "delete_trash": 1, "retry_failed": 3,
-    "discard_failed": 1, "sync": 3, "note": 1,
+    "discard_failed": 1, "sync": 3, "note": 1, "limit": 3, "unlimit": 2, "cancel_workflow": 2,
 }  # fmt: skip
 """Acts of the console, and how often each is drawn in proportion."""
 WORLD_ACTS = {
-    "push": 9, "mend": 2, "spoil": 1, "change_tenants": 3, "start_worker": 5, "stop_worker": 2, "kill_worker": 2,
+    "push": 9, "push_chains": 4, "mend": 2, "spoil": 1, "beat": 4, "upgrade_console": 1,
+    "change_tenants": 3, "start_worker": 5, "stop_worker": 2, "kill_worker": 2,
     "cut_workers": 2, "drop_connections": 2, "restart_broker": 2, "freeze_broker": 2, "fill_broker": 1,
     "cut_console": 2, "restart_database": 2, "freeze_database": 2, "kill_console": 3, "restart_console": 1,
     "cut_amid": 2, "restart_broker_amid": 2, "stop_database_amid": 2, "expire_leases": 2, "step_clock": 1,
+    "fill_brokers_disk": 1, "fill_databases_disk": 2,
 }  # fmt: skip
+SCHEDULE_ACTS = {"pause_schedule": 3, "resume_schedule": 3, "run_schedule_now": 1}
+"""What is done while a beat runs."""
+LIMITED = ("sample.short", "sample.late")
+BUILDS = ("this", "this", "this", "last release")
 AMID = ("kill_console", "cut_amid", "restart_broker_amid", "stop_database_amid")
 """What happens in the middle of an act of the console."""
 VICTIMS = (
@@ -40,8 +46,11 @@ VICTIMS = (
     "sync",
     "hold",
     "clear_tasks",
+    "limit",
+    "cancel_workflow",
 )
 OUTAGES = ("cut_workers", "freeze_broker", "fill_broker", "cut_console", "restart_database", "freeze_database")
+OUTAGES += ("fill_brokers_disk", "fill_databases_disk", "beat")
 """Acts that last while others are done."""
 
 
@@ -115,7 +124,8 @@ def walk(acts: Iterable[Act]) -> Iterator[Act]:
 def _act(rng: random.Random, kind: str) -> Act:
     during: tuple[Act, ...] = ()
     if kind in OUTAGES:
-        inner = rng.choices(list(CONSOLE_ACTS), list(CONSOLE_ACTS.values()), k=rng.randint(0, 2))
+        drawn = SCHEDULE_ACTS if kind == "beat" else CONSOLE_ACTS
+        inner = rng.choices(list(drawn), list(drawn.values()), k=rng.randint(0, 2))
         during = tuple(_act(rng, one) for one in inner)
     return Act(kind, _params(rng, kind), during)
 
@@ -134,6 +144,16 @@ def _params(rng: random.Random, kind: str) -> dict[str, Any]:
                 "priority": rng.choice((0, 0, 3, 9)),
                 "tenant": rng.choice(("", *TENANTS)),
             }
+        case "push_chains":
+            return {"queue": queue, "number": rng.choice((1, 3, 10)), "length": rng.choice((2, 3, 5))}
+        case "limit":
+            return {"task": rng.choice(LIMITED), "most": rng.choice((1, 2, 4))}
+        case "unlimit":
+            return {"task": rng.choice(LIMITED)}
+        case "cancel_workflow":
+            return {"pick": rng.randrange(1000)}
+        case "upgrade_console":
+            return {"build": rng.choice(BUILDS)}
         case "pause" | "resume":
             return {"queue": rng.choice((None, *QUEUES))}
         case "hold" | "release" | "clear_held":
@@ -153,7 +173,9 @@ def _params(rng: random.Random, kind: str) -> dict[str, Any]:
                 "tenant": f"{rng.choice(TENANTS)}{rng.randrange(8)}",
                 "how": rng.choice(("add", "change", "remove")),
             }
-        case "start_worker" | "stop_worker" | "kill_worker":
+        case "start_worker":
+            return {"slot": rng.randrange(WORKERS), "build": rng.choice(BUILDS)}
+        case "stop_worker" | "kill_worker":
             return {"slot": rng.randrange(WORKERS)}
         case "restart_broker" | "restart_database":
             return {"how": rng.choice(("stop", "kill"))} if kind == "restart_broker" else {"how": "stop"}
@@ -161,7 +183,10 @@ def _params(rng: random.Random, kind: str) -> dict[str, Any]:
             return {"seconds": rng.choice((0.2, 1.0, 3.0))}
         case _ if kind in AMID:
             victim = rng.choice(VICTIMS)
-            return {"amid": {"act": victim, **_params(rng, victim)}, "after_ms": rng.choice((0, 2, 5, 10, 20, 50))}
+            after = {"after_ms": rng.choice((0, 2, 5, 10, 20, 50))}
+            if rng.random() < 0.5:
+                after = {"after_trips": rng.choice((1, 2, 3, 4, 5, 6, 8, 11, 15, 20))}
+            return {"amid": {"act": victim, **_params(rng, victim)}, **after}
         case "step_clock":
             return {"seconds": rng.choice(CLOCKS_S)}
     return {}

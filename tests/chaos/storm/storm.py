@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from chaos.storm import invariants, truth
 from chaos.storm.acts import Acts
-from chaos.storm.invariants import Fault, Size, Stopped
+from chaos.storm.beat_app import ENTRY
+from chaos.storm.invariants import Fault, Limited, Sent, Size, Stopped
 from chaos.storm.schedule import QUEUES, Act, Step
 from chaos.storm.truth import Truth
-from chaos.storm.world import World
+from chaos.storm.world import THIS, World
 
 SETTLED_S = 120.0
 FIGURES_S = 20.0
@@ -51,6 +52,7 @@ class Storm:
         self._size: Size | None = None
         self._life = 0
         self._ended = 0
+        self._of_beat = self._beats_lost = 0
 
     def run(self, steps: Iterable[Step], over: Callable[[], bool]) -> None:
         """Raises ``Broken`` at the first step after which something is not true."""
@@ -75,8 +77,11 @@ class Storm:
     def check(self, found: Truth) -> None:
         """All of it."""
         acts, faults = self.acts, []
-        begun = self._starts()
+        begun = self._starts(found)
+        faults += acts.wrong
         faults += invariants.starts(acts.stopped, begun, acts.ledger.sent)
+        faults += invariants.at_once(acts.limited, begun, acts.ledger.sent)
+        faults += self._beats()
         faults += acts.ledger.tasks(found, acts.exposure)
         faults += acts.expected.check(found)
         faults += self._audit()
@@ -91,7 +96,7 @@ class Storm:
             tasks=len(acts.ledger.sent),
             starts=len(begun),
             entries=len(acts.requests),
-            figures=13,
+            figures=14,
             found=1,
             chain=1,
             growth=5,
@@ -115,18 +120,34 @@ class Storm:
     def _note_stopped(self, found: Truth) -> None:
         now, stopped = time.time(), self.acts.stopped
         there = {("pause", name) for name in found.flags} if self.world.workers else set()
-        if self.world.workers:
-            there |= {(one["kind"], one["name"]) for one in found.holds.values()}
+        able = bool(self.world.workers) and all(build == THIS for build in self.world.builds.values())
+        if able:
+            there |= {(one["kind"], one["name"]) for one in found.holds.values() if one["kind"] != "limit"}
+        limits = [one for one in found.holds.values() if one["kind"] == "limit"] if able else []
+        self.acts.limited = [Limited(one["name"], int(one["most"]), now) for one in limits]
         stopped[:] = [span for span in stopped if span.until is None and (span.kind, span.name) in there]
         known = {(span.kind, span.name) for span in stopped}
         stopped += [Stopped(kind, name, now) for kind, name in there - known]
 
-    def _starts(self) -> list[tuple[str, float]]:
+    def _starts(self, found: Truth) -> list[tuple[str, float]]:
         lines = self.world.records.redis.lrange("sample:started", self._read, -1)
         self._read += len(lines)
-        begun = [(str(raw[0]), float(raw[1])) for raw in map(json.loads, lines)]
+        told = [json.loads(line) for line in lines]
+        for id_ in (*found.of_beat, *(raw[0] for raw in told if raw[3] == ENTRY)):
+            if id_ not in self.acts.ledger.sent:
+                self.acts.ledger.sent[id_] = Sent(id_, "sample.short", "reports", "", self.acts.step)
+                self._of_beat += 1
+        begun = [(str(raw[0]), float(raw[1])) for raw in told]
         self.acts.ledger.runs.update(id_ for id_, _ in begun)
         return begun
+
+    def _beats(self) -> list[Fault]:
+        """What beat says that it has sent was seen, but for what Celery may lose."""
+        lost = self.acts.beats - self._of_beat
+        if lost - self._beats_lost > self.acts.exposure.lost:
+            return [Fault("no task of beat is lost", self.acts.beats, self._of_beat, repr(self.acts.exposure))]
+        self._beats_lost = lost
+        return []
 
     def _rows(self) -> list[tuple[str, str, str, Any]]:
         with self.world.engine.connect() as connection:
@@ -152,19 +173,21 @@ class Storm:
     def _figures_now(self) -> list[Fault]:
         console = self.world.console
         answers = [console.call("GET", path) for path in ("/api/v1/status", "/api/v1/failures")]
-        if any(answer is None or answer.status != 200 for answer in answers):
+        allowed = {200} if console.build == THIS else {200, 404}  # the last release has no list of failures
+        if any(answer is None or answer.status not in allowed for answer in answers):
             return [Fault("the console answers", 200, [answer and answer.text[:300] for answer in answers])]
         status, failures = (answer.json for answer in answers if answer is not None)
+        failed = {"failed": failures["total"]} if "total" in failures else {}
         with self.world.engine.connect() as connection:
             tenants = connection.scalar(sa.text("SELECT count(*) FROM tenant_config"))
         live = {worker.hostname for worker in self.world.workers.values()}
         found = truth.read(self.world.raw)
-        return invariants.figures({**status, "failed": failures["total"]}, found, live, int(tenants or 0))
+        return invariants.figures({**status, **failed}, found, live, int(tenants or 0))
 
     def _find(self, found: Truth) -> list[Fault]:
         """Asks the console for one of the tasks that lie somewhere."""
         ids = sorted(found.places)
-        if not ids:
+        if not ids or self.world.console.build != THIS:
             return []
         id_ = random.Random(len(self.done)).choice(ids)
         answer = self.world.console.call("GET", f"/api/v1/tasks/{id_}")
@@ -243,6 +266,8 @@ class Storm:
                     busy.append(f"{worker.hostname} has {report[name]} {name}")
             if found.epoch is not None and report.get("epoch") != found.epoch:
                 busy.append(f"{worker.hostname} has applied {report.get('epoch')!r} of {found.epoch}")
+            if self.world.builds[slot] != THIS:
+                continue
             if missing := set(found.holds) - set(json.loads(report.get("holds") or "[]")):
                 busy.append(f"{worker.hostname} has not applied the holds {missing}")
         if self.world.workers and None not in found.flags:
@@ -250,6 +275,10 @@ class Storm:
         busy += [key for key in found.keys if key.startswith(("opsdash:busy:", "opsdash:running:"))]
         if found.spooled:
             busy.append(f"{found.spooled} entries are in the outbox")
+        able = bool(self.world.workers) and all(build == THIS for build in self.world.builds.values())
+        kinds = {one["kind"] for one in found.holds.values()}
+        if able and kinds == {"limit"} and not found.flags:
+            busy += [f"{found.held[id_]} wait for {id_}" for id_ in found.holds if found.held[id_]]
         if any(one.get("releasing") for one in found.holds.values()):
             busy.append("a hold is being released")
         return busy

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
+from chaos.storm.beat_app import ORIGIN
 from chaos.storm.schedule import QUEUES
 
 STEPS = (0, 3, 6, 9)
@@ -23,6 +24,7 @@ class Truth:
     Attributes:
         places: Task id → where its messages lie: ``queue:emails``, ``held:…``, ``trash:…``, ``unacked``, ``failed``.
         flags: What is paused; None in it: everything. ``holds``: id → kind, name and more, as stored.
+        of_beat: Task ids that a beat has sent.
         trash: Trash id → messages. ``keys``: opsdash's keys → seconds to live, -1 for ever.
         tenants: Tenant → its name. ``reports``: hostname → what it reported last. ``now``: Redis's time.
     """
@@ -39,6 +41,7 @@ class Truth:
     tenants: dict[str, str] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
     reports: dict[str, dict[str, str]] = field(default_factory=dict)
+    of_beat: set[str] = field(default_factory=set)
     epoch: str | None = None
     now: float = 0.0
 
@@ -89,7 +92,7 @@ def _read_list(found: Truth, client: redis.Redis, name: str, queue: str) -> None
     else:
         return
     for message in _messages(client.lrange(name, 0, -1)):
-        found.places[task_id(message)].append(place)
+        _put(found, message, place)
         kind, _, which = place.partition(":")
         if kind == "queue":
             found.waiting[which] += 1
@@ -102,20 +105,26 @@ def _read_list(found: Truth, client: redis.Redis, name: str, queue: str) -> None
 def _read_hash(found: Truth, client: redis.Redis, name: str) -> None:
     if name == "unacked":
         for text in client.hvals(name):
-            found.places[task_id(json.loads(text)[0])].append("unacked")
+            _put(found, json.loads(text)[0], "unacked")
             found.unacked += 1
     elif name == "opsdash:hold":
         found.holds = {key: json.loads(text) for key, text in client.hgetall(name).items() if not key.endswith("!")}
     elif name.startswith("opsdash:failed:entry:"):
         found.failed += 1
         for message in _messages([text for text in client.hmget(name, "message") if text]):
-            found.places[task_id(message)].append("failed")
-    elif name.startswith("opsdash:trash:"):
+            _put(found, message, "failed")
+    elif name.startswith("opsdash:trash:") and not name.endswith(":info"):
         for message in _messages(client.hvals(name)):
-            found.places[task_id(message)].append(f"trash:{name.split(':')[2]}")
+            _put(found, message, f"trash:{name.split(':')[2]}")
             found.trash[name.split(":")[2]] += 1
     elif name.startswith("opsdash:worker:"):
         found.reports[name.removeprefix("opsdash:worker:")] = client.hgetall(name)
+
+
+def _put(found: Truth, message: Any, place: str) -> None:
+    found.places[task_id(message)].append(place)
+    if message["headers"].get(ORIGIN):
+        found.of_beat.add(task_id(message))
 
 
 def _messages(texts: list[Any]) -> Iterator[dict[str, Any]]:

@@ -13,16 +13,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import redis
 import sqlalchemy as sa
+from chaos.storm.beat import RunningBeat
 from chaos.storm.schedule import QUEUES
-from support import programs
+from support import builds, programs
+from support.beats import beat
+from support.disks import disk
 from support.proxy import Proxy
 from support.sample_app import make_app
 from support.served import Answer, Client
-from support.services import Postgres, Valkey, folder, free_port, until
+from support.services import Missing, Postgres, Valkey, folder, free_port, until
 from support.workers import PATH, Records, Worker, worker
 
 from opsdash.bootstrap import assemble
@@ -31,6 +35,9 @@ from opsdash.services.database import migrations
 
 SECRET_KEY = "a-key-for-a-storm-and-nothing-else"
 TOKEN = "storm-0123456789-0123456789"
+THIS = "this"
+"""Build of opsdash: the one here. The other one is the last release."""
+BROKERS_DISK_MB, DATABASES_DISK_MB = 200, 300
 POOLS = ("prefork", "threads", "solo")
 CONCURRENCY = 2
 LOG_TAIL = 40_000
@@ -54,15 +61,17 @@ class ServedConsole:
     """``opsdash serve`` in a process of its own.
 
     Attributes:
-        lives: How often it was started.
+        lives: How often it was started. ``build``: of opsdash, at the last start.
     """
 
-    def __init__(self, home: Path, variables: dict[str, str]) -> None:
+    def __init__(self, home: Path, variables: dict[str, str], paths: dict[str, str]) -> None:
+        self._paths = paths
         self._log = home / "console.log"
         self._variables = variables
         self.port = free_port()
         self.client = Client(self.port, "", TOKEN)
         self.lives = 0
+        self.build = THIS
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,17 +86,19 @@ class ServedConsole:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> None:
+    def start(self, build: str = THIS) -> None:
         with self._log.open("ab") as out:
             self._process = programs.Popen(
                 programs.leashed([sys.executable, "-m", "opsdash", "serve", "--port", str(self.port)]),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(PATH), **self._variables},
+                env={**os.environ, "PYTHONPATH": self._paths[build], **self._variables},
+                cwd=self._log.parent,
                 start_new_session=True,
             )
         self.lives += 1
+        self.build = build
         if not until(self._answers, timeout_s=30):
             raise RuntimeError(f"the console did not start:\n{self.log[-LOG_TAIL:]}")
 
@@ -128,14 +139,18 @@ class World:
 
     Attributes:
         raw: Straight to the broker: what is asked here passes no proxy.
-        workers: Slot → the worker that runs there. ``gone``: the same of workers that were killed.
+        paths: Build of opsdash → ``PYTHONPATH`` of its programs; without its history there is this one alone.
+        workers: Slot → the worker that runs there. ``builds``: of which build of opsdash it is.
     """
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
         home = stack.enter_context(folder())
-        self.broker, self.notes = DurableValkey(_sub(home, "broker")), Valkey(_sub(home, "notes"))
-        self.database = DurablePostgres(stack.enter_context(folder()))
+        self.brokers_disk = stack.enter_context(disk(_sub(home, "broker"), BROKERS_DISK_MB))
+        databases = stack.enter_context(folder())
+        self.databases_disk = stack.enter_context(disk(databases, DATABASES_DISK_MB))
+        self.broker, self.notes = DurableValkey(home / "broker"), Valkey(_sub(home, "notes"))
+        self.database = DurablePostgres(databases)
         for server in (self.broker, self.notes, self.database):
             stack.callback(server.kill)
             server.start()
@@ -161,7 +176,10 @@ class World:
             "OPSDASH_QUEUES": ",".join(QUEUES),
             "OPSDASH_PRIORITY_STEPS": "0,3,6,9",
         }
-        self.console = ServedConsole(home, variables)
+        self.paths = {THIS: os.pathsep.join(PATH)}
+        with contextlib.suppress(Missing):
+            self.paths["last release"] = builds.path_of(builds.last_release(_sub(home, "release")))
+        self.console = ServedConsole(home, variables, self.paths)
         stack.callback(self.console.kill)
         settings = Settings.from_env(
             {}, redis_url=self.broker.url, database_url=self.database_url, auth="dev", secret_key=SECRET_KEY
@@ -169,12 +187,14 @@ class World:
         self.auditor = assemble(settings)
         stack.callback(self.auditor.close)
         self.workers: dict[int, Worker] = {}
+        self.builds: dict[int, str] = {}
+        self._home = home
         self.logs: dict[str, str] = {}
         self._ends: dict[int, contextlib.ExitStack] = {}
         self._run = secrets.token_hex(3)
         stack.callback(self._end_workers)
 
-    def start_worker(self, slot: int) -> None:
+    def start_worker(self, slot: int, build: str = THIS) -> None:
         """Starts it; that it is ready is waited for with everything else."""
         stack = contextlib.ExitStack()
         env = {
@@ -182,7 +202,9 @@ class World:
             "SAMPLE_RECORDS_URL": self.notes.url,
             "SAMPLE_BREAK": "clock",
             "SAMPLE_CLOCK": str(self.clock),
+            "PYTHONPATH": self.paths[build],
         }
+        self.builds[slot] = build
         self.workers[slot] = stack.enter_context(
             worker(
                 "chaos.storm.app:app",
@@ -213,6 +235,7 @@ class World:
 
     def _forget(self, slot: int) -> None:
         one = self.workers.pop(slot)
+        del self.builds[slot]
         self.logs[one.hostname] = (self.logs.get(one.hostname, "") + one.log)[-2_000_000:]
         self._ends.pop(slot).close()
 
@@ -220,6 +243,26 @@ class World:
         for slot in list(self.workers):
             with contextlib.suppress(Exception):
                 self.kill_worker(slot)
+
+    @contextlib.contextmanager
+    def beat(self) -> Iterator[RunningBeat]:
+        """A beat, from the moment at which it has read what is paused."""
+        proxied = SimpleNamespace(url=f"redis://127.0.0.1:{self.worker_cable.port}/0")
+        home = self._home / "beat"
+        home.mkdir(exist_ok=True)
+        with beat(proxied, home, app="chaos.storm.beat_app:app") as process:
+            running = RunningBeat(process, self.raw)
+            running.wait_until_ready()
+            yield running
+            running.stop()
+
+    def database_answers(self) -> bool:
+        """It may be asked."""
+        try:
+            with self.engine.connect():
+                return True
+        except sa.exc.OperationalError:
+            return False
 
     def drop_connections(self) -> None:
         """Resets every connection to the broker but the storm's own."""
