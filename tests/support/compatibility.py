@@ -22,15 +22,46 @@ REDIS = [
     "tests/contract",
     "tests/integration/test_approval.py",
     "tests/integration/test_audit_outbox.py",
+    "tests/integration/test_cancel_workflow.py",
     "tests/integration/test_clear_everything.py",
     "tests/integration/test_clear_tasks.py",
+    "tests/integration/test_clear_tenant.py",
     "tests/integration/test_cli.py",
     "tests/integration/test_cli_audit.py",
     "tests/integration/test_cli_confirming.py",
+    "tests/integration/test_concurrency_limits.py",
     "tests/integration/test_doctor.py",
+    "tests/integration/test_failed.py",
+    "tests/integration/test_failed_tasks.py",
+    "tests/integration/test_find_task.py",
+    "tests/integration/test_full_redis.py",
+    "tests/integration/test_hold_deliveries.py",
+    "tests/integration/test_hold_tasks.py",
+    "tests/integration/test_large_values.py",
+    "tests/integration/test_layout.py",
+    "tests/integration/test_notifications.py",
     "tests/integration/test_pause_cycle.py",
+    "tests/integration/test_pause_expiry.py",
+    "tests/integration/test_pause_outages.py",
+    "tests/integration/test_pause_queue_expiry.py",
+    "tests/integration/test_pause_stops.py",
+    "tests/integration/test_pause_topologies.py",
+    "tests/integration/test_pause_workflows.py",
+    "tests/integration/test_poison.py",
+    "tests/integration/test_rate_limits.py",
+    "tests/integration/test_refusals.py",
+    "tests/integration/test_remove_held.py",
+    "tests/integration/test_retry_failed.py",
+    "tests/integration/test_rights.py",
+    "tests/integration/test_runs.py",
+    "tests/integration/test_schedules.py",
     "tests/integration/test_single_targets.py",
+    "tests/integration/test_task_expires.py",
     "tests/integration/test_tenant_sync.py",
+    "tests/integration/test_time_in_queue.py",
+    "tests/integration/test_unfinished_restores.py",
+    "tests/integration/test_verified_pause.py",
+    "tests/integration/test_worker_drain.py",
     "tests/integration/test_worker_health.py",
 ]
 POSTGRES = [
@@ -68,7 +99,7 @@ def main() -> int:
         environment["OPSDASH_TEST_POSTGRES"] = str(chosen.postgres)
         tests, versions = POSTGRES, [*versions, version(chosen.postgres / "postgres")]
     versions += [f"{name} {importlib.metadata.version(name)}" for name in ("celery", "kombu", "redis", "sqlalchemy")]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout)
     ending = re.sub(r"=+", "", done.stdout.strip().splitlines()[-1]).strip()
