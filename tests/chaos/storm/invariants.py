@@ -322,9 +322,11 @@ def figures(shown: Mapping[str, Any], truth: Truth, live: Collection[str], tenan
     }
     if "failed" in shown:
         pairs["failed"] = (truth.failed, shown["failed"])
-    for name, field_ in (("holds", "holds"), ("limits", "concurrency_limits")):
-        if field_ not in shown:
-            del pairs[name]  # a console of the last release has none
+    if (
+        "concurrency_limits" not in shown
+    ):  # a console of the last release: it knows neither these nor all kinds of trash
+        for name in ("holds", "limits", "trash"):
+            del pairs[name]
     if missing := set(truth.waiting) - set(queues):
         pairs["queues left out"] = ([], sorted(missing))
     return [
