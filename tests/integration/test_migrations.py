@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from alembic.config import Config
 from support import programs
 from support.errors import fails
+from support.services import until
 
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, Unavailable, Uncertain
@@ -271,7 +272,9 @@ def test_a_connection_lost_during_the_commit_is_uncertain(postgres_url):
         with database.transaction(engine) as connection, database.transaction(engine) as other:
             connection.execute(audit_log.insert(), entry())
             victim = connection.scalar(sa.text("SELECT pg_backend_pid()"))
-            other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": victim})
+            other.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": victim})
+            there = sa.text("SELECT pg_stat_clear_snapshot(), count(*) FROM pg_stat_activity WHERE pid = :pid")
+            assert until(lambda: other.execute(there, {"pid": victim}).one()[1] == 0)
 
     with fails(Uncertain, changed="perhaps"):
         write_and_lose_the_connection()

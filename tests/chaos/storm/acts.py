@@ -15,6 +15,8 @@ from support.services import until
 
 MENDED = "sample:mended"
 MOST_FAILURES = 400
+KNOWN_FAULT = "'NoneType' object has no attribute 'hostname'"
+"""Of kombu, when the broker goes away under a fetch; see the change log."""
 NO_ROOM = "No space left on device"
 SEEN_S = 1.5
 """So long beat is looked at: three times its entry's interval."""
@@ -111,12 +113,25 @@ class Acts(ConsoleActs):
     def _kill_worker(self, act: Act) -> str | None:
         if act.params["slot"] not in self.world.workers:
             return "does not run"
+        self._kill(act.params["slot"])
+        return None
+
+    def _kill(self, slot: int) -> None:
         self.exposure.lost += 2 * CONCURRENCY + 2
         self.exposure.failures += MOST_FAILURES
         self.exposure.twice += 2 * CONCURRENCY
         self.exposure.chains += 2 * CONCURRENCY
-        self.world.kill_worker(act.params["slot"])
-        return None
+        self.world.kill_worker(slot)
+
+    def supervise(self) -> None:
+        """Starts workers of the last release again that a broker which went away has ended: that is mended since."""
+        for slot, worker in list(self.world.workers.items()):
+            if not worker.running and self.world.builds[slot] != THIS and KNOWN_FAULT in worker.log:
+                build = self.world.builds[slot]
+                self._kill(slot)
+                self.world.start_worker(slot, build)
+                self.world.ready(slot)
+                self.counts["a worker of the last release ended"] += 1
 
     def _cut_workers(self, act: Act) -> str:
         since = time.monotonic()

@@ -322,9 +322,7 @@ def figures(shown: Mapping[str, Any], truth: Truth, live: Collection[str], tenan
     }
     if "failed" in shown:
         pairs["failed"] = (truth.failed, shown["failed"])
-    if (
-        "concurrency_limits" not in shown
-    ):  # the last release: it knows neither these nor all kinds of trash
+    if "concurrency_limits" not in shown:  # the last release: it knows neither these nor all kinds of trash
         for name in ("holds", "limits", "trash"):
             del pairs[name]
     if missing := set(truth.waiting) - set(queues):

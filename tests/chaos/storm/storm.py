@@ -232,6 +232,7 @@ class Storm:
             self.world.ready(slot)
         busy: list[str] = ["nothing was read yet"]
         while time.monotonic() < min(changed + SETTLED_S, since + LONGEST_S):
+            self.acts.supervise()
             first = truth.read(self.world.raw)
             if (now := (self.world.records.redis.llen(STARTED), first.failed)) != begun:
                 begun, changed = now, time.monotonic()
