@@ -58,7 +58,7 @@ def test_nineteen_of_twenty_told_errors_hold_the_truth(
         common = [name for name, number in counts.items() if number > MESSAGES / 20]
         held += [abs(found.by_task.get(n, 0) - counts[n]) <= found.error.get(n, found.unseen) for n in common]
         off.append(max(abs(found.by_task.get(n, 0) - counts[n]) for n in common))
-    # Of eight places that are each of one kind, a share of a tenth is seen in none or one: Student's t is not quite right.
+    # In eight places, each of one kind, a share of a tenth is seen once or not at all: Student's t is not quite right.
     assert sum(held) / len(held) >= (0.9 if order == "blocks of two thousand" else 0.93)
     if order == "well mixed":
         assert sorted(off)[50] <= 0.02 * MESSAGES, "two points"
