@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 from celery import Celery
+from stall import timed
 from support import services
 
 from opsdash.config.settings import Settings
@@ -48,11 +47,11 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
             for name, clear in ways.items():
                 broker.client.flushall()
                 fill(broker, messages)
-                took_ms, stall_ms = timed(clear, broker)
+                took = timed(clear, server.url)
                 if broker.client.exists(*broker.lists("celery").values()):
                     raise RuntimeError(f"{name} left messages behind")
-                figures.setdefault(f"{name}, {messages:,} messages", []).append(took_ms)
-                figures.setdefault(f"{name}, longest stall", []).append(stall_ms)
+                figures.setdefault(f"{name}, {messages:,} messages", []).append(took.ms)
+                figures.setdefault(f"{name}, longest stall", []).append(took.stall_ms)
         broker.client.close()
         app.close()
         server.kill()
@@ -77,26 +76,3 @@ def fill(broker: Broker, messages: int) -> None:
     for key in broker.lists("celery").values():
         for _ in range(messages // 4 // CHUNK):
             broker.client.rpush(key, *[MESSAGE] * CHUNK)
-
-
-def timed(act: object, broker: Broker) -> tuple[float, float]:
-    """How long the act took, and the longest round trip another client saw meanwhile, in milliseconds."""
-    stop, longest = threading.Event(), [0.0]
-    other = broker.client.connection_pool.get_connection()
-
-    def ping() -> None:
-        while not stop.is_set():
-            started = time.perf_counter()
-            other.send_command("PING")
-            other.read_response()
-            longest[0] = max(longest[0], time.perf_counter() - started)
-
-    thread = threading.Thread(target=ping)
-    thread.start()
-    started = time.perf_counter()
-    act()
-    took = time.perf_counter() - started
-    stop.set()
-    thread.join()
-    broker.client.connection_pool.release(other)
-    return took * 1_000, longest[0] * 1_000

@@ -10,8 +10,8 @@ import tracemalloc
 import uuid
 from collections.abc import Callable
 
-from bench_clear import timed
 from stage import server
+from stall import timed
 from support.holders import Nobody
 from support.messages import message
 
@@ -63,9 +63,9 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         }
         for round_ in range(rounds):
             for name, way in ways.items():
-                took_ms, stall_ms = timed(way, broker)
-                figures.setdefault(name, []).append(took_ms)
-                figures.setdefault(f"{name}, longest stall", []).append(stall_ms)
+                took = timed(way, made.url)
+                figures.setdefault(name, []).append(took.ms)
+                figures.setdefault(f"{name}, longest stall", []).append(took.stall_ms)
             trash_id = f"bench-{round_}"
             acts: dict[str, Callable[[], object]] = {
                 "opsdash removes it from the middle": lambda trash_id=trash_id: remove(
@@ -74,9 +74,9 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
                 "opsdash puts it back": lambda trash_id=trash_id: Trash(broker).restore(trash_id, by="bench"),
             }
             for name, act in acts.items():
-                took_ms, stall_ms = timed(act, broker)
-                figures.setdefault(name, []).append(took_ms)
-                figures.setdefault(f"{name}, longest stall", []).append(stall_ms)
+                took = timed(act, made.url)
+                figures.setdefault(name, []).append(took.ms)
+                figures.setdefault(f"{name}, longest stall", []).append(took.stall_ms)
 
             def go_through() -> None:
                 after = ""
@@ -85,9 +85,9 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
                     if not (after := page.after):
                         return
 
-            took_ms, stall_ms = timed(go_through, broker)
-            figures.setdefault(f"a search through {searched:,}", []).append(took_ms)
-            figures.setdefault("a search, longest stall", []).append(stall_ms)
+            took = timed(go_through, made.url)
+            figures.setdefault(f"a search through {searched:,}", []).append(took.ms)
+            figures.setdefault("a search, longest stall", []).append(took.stall_ms)
             tracemalloc.start()
             go_through()
             figures.setdefault("a search, memory more", []).append(tracemalloc.get_traced_memory()[1] / 1e6)

@@ -6,8 +6,8 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from bench_clear import timed
 from stage import server
+from stall import timed
 
 from opsdash.config.settings import Settings
 from opsdash.model.hold import Hold, hold_id
@@ -47,10 +47,10 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
             for _ in range(1 if quick else 5):
                 for name in ("opsdash release", "one script"):
                     hold = prepare(broker, waiting)
-                    took_ms, stall_ms = timed(lambda name=name, hold=hold: release(broker, hold, name), broker)
+                    took = timed(lambda name=name, hold=hold: release(broker, hold, name), made.url)
                     if broker.client.llen("celery") != TASKS + waiting:
                         raise RuntimeError(f"{name} lost or doubled messages")
-                    for what, value in (("", took_ms), (", longest stall", stall_ms)):
+                    for what, value in (("", took.ms), (", longest stall", took.stall_ms)):
                         figures.setdefault(f"{name}, {waiting:,} waiting{what}", []).append(value)
                         units[f"{name}, {waiting:,} waiting{what}"] = "ms"
         broker.client.close()

@@ -49,8 +49,10 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
             errors = preview.values()["by_task_error"]
             note("its estimate is off by, at most", 100 * max(off.values()) / messages, "points")
             note("the error it tells, at most", 100 * max(errors.values()) / messages, "points")
-            within = sum(off[name] <= errors[name] for name in errors)
-            note("kinds it names whose error holds the truth", 100 * within / len(errors), "percent")
+            within = sum(off[name] <= errors[name] for name in errors if name in off)
+            note(
+                "kinds it names whose error holds the truth", 100 * within / len(off.keys() & errors.keys()), "percent"
+            )
             note("messages it looked at", preview.values()["looked_at"], "messages")
             preview, took_ms = timed(lambda: console.preview(some))
             note(f"preview of a selective clear, {messages:,} messages", took_ms)

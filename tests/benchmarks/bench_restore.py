@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bench_clear import fill, timed
+from bench_clear import fill
 from stage import server
+from stall import timed
 
 from opsdash.config.settings import Settings
 from opsdash.services.broker.client import connect
@@ -41,11 +42,11 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
                 fill(broker, cleared)
                 Queues(broker).clear("celery", by="bench", keep_s=600, trash_id="one")
                 fill(broker, newer)
-                took_ms, stall_ms = timed(restore, broker)
+                took = timed(restore, made.url)
                 if Queues(broker).read(["celery"])[0].waiting != cleared + newer:
                     raise RuntimeError(f"{name} lost or doubled messages")
-                figures.setdefault(f"{name}, {newer:,} newer", []).append(took_ms)
-                figures.setdefault(f"{name}, longest stall", []).append(stall_ms)
+                figures.setdefault(f"{name}, {newer:,} newer", []).append(took.ms)
+                figures.setdefault(f"{name}, longest stall", []).append(took.stall_ms)
         broker.client.close()
     pairs = {"stall of one script / opsdash": ("one script, longest stall", "opsdash restore, longest stall")}
     return figures, pairs, "ms"

@@ -6,13 +6,10 @@ way loses or doubles what it was at when it is killed.
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from stage import server
+from stall import timed
 from support.failed_tasks import failed, keep, message
 
 from opsdash.config.settings import Settings
@@ -25,20 +22,6 @@ from opsdash.services.failures.store import FailureFilter, FailureStore
 
 ALL = Meant(where=FailureFilter(task="*"))
 RESET = Change(retries=True, times=True)
-PINGS = """
-import sys, threading, time, redis
-client = redis.Redis.from_url(sys.argv[1])
-client.ping()
-print("ready", flush=True)
-ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-longest = 0.0
-while not ended.is_set():
-    started = time.perf_counter()
-    client.ping()
-    longest = max(longest, time.perf_counter() - started)
-print(longest * 1000, flush=True)
-"""
 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:
@@ -72,13 +55,9 @@ class Run:
 
     def record(self, name: str, act: Callable[[], object]) -> None:
         """Runs it; notes both figures."""
-        with other_client(self.url) as longest_ms:
-            started = time.perf_counter()
-            act()
-            took_ms = (time.perf_counter() - started) * 1_000
-        stall_ms = longest_ms()
-        self.figures.setdefault(name, []).append(took_ms)
-        self.figures.setdefault(f"{name}, longest stall", []).append(stall_ms)
+        took = timed(act, self.url)
+        self.figures.setdefault(name, []).append(took.ms)
+        self.figures.setdefault(f"{name}, longest stall", []).append(took.stall_ms)
 
     def look(self) -> None:
         """What a preview reads."""
@@ -106,23 +85,6 @@ class Run:
         discarded, going = Discarded(self.broker), self.planned.going
         self.record("opsdash discard", lambda: discarded.take(going, by="b", keep_s=600, trash_id="t"))
         self.record("opsdash restore", lambda: discarded.restore("t", by="b"))
-
-
-@contextlib.contextmanager
-def other_client(url: str) -> Iterator[Callable[[], float]]:
-    """Another client in a process of its own: making messages keeps this one's threads from running.
-
-    Yields what returns the longest round trip of a PING meanwhile, in milliseconds; to be called afterwards.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-c", PINGS, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin
-    assert process.stdout
-    process.stdout.readline()  # it is connected
-    yield lambda: float(process.stdout.readline())
-    process.stdin.close()
-    process.wait()
 
 
 def fill(broker: Broker, number: int) -> list[str]:

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "hold": "a task beside a hold, at the worker's gate; 200,000 held tasks back in their queue: opsdash, one script",
     "retry": "10,000 failed tasks to their queues: opsdash, three commands for each; discarded and restored",
     "find-task": "one task among 1,000,000 waiting: opsdash, LRANGE and a look at each; removing it; a search",
+    "stalls": "the longest command and stall of every operation that goes through long lists",
     "cancel-workflow": "3,000 tasks scattered among 300,000: taken out, and put back",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
+from support.messages import message
 from support.rows import fill
 
 from opsdash.services.broker.client import Broker
@@ -24,3 +26,18 @@ def test_a_page_goes_on_where_the_last_one_ended_and_shows_the_end_as_well(broke
     assert [message.position for message in last.messages] == [*range(41, 61)]
     assert last.upto == last.waiting
     assert browse(broker, "nothing", 1, 20, last=5).messages == ()
+
+
+def test_a_page_in_the_middle_of_a_long_list_is_walked_to_a_few_times_and_not_for_each_message(
+    broker: Broker, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["client"] != "valkey":
+        pytest.skip("only a server counts its commands")
+    texts = [message(f"{n:08d}") for n in range(2_000)]
+    broker.client.lpush(broker.lists("celery")[0], *texts)
+    broker.client.config_resetstat()
+    look = browse(broker, "celery", 1_001, 100)
+    assert [(one.position, one.id) for one in look.messages] == [(n + 1, f"{n:08d}") for n in range(1_000, 1_100)]
+    calls = broker.client.info("commandstats")
+    assert "cmdstat_lindex" not in calls
+    assert calls["cmdstat_lrange"]["calls"] < 10

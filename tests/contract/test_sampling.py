@@ -129,7 +129,7 @@ def test_a_step_walks_to_its_place_in_a_long_list_once_and_not_for_each_message(
 def test_large_messages_are_read_a_few_at_a_time(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = list[int]()
     window = sampling.scan.window
-    monkeypatch.setattr(sampling.scan, "window", lambda *given: steps.append(given[3]) or window(*given))
+    monkeypatch.setattr(sampling.scan, "window", lambda *given: steps.append(given[3].messages) or window(*given))
     broker.client.lpush(broker.lists("emails")[0], *[message("charge", body="x" * 20_000)] * 60)
     assert sample_tasks(broker, "emails").looked_at == 60
     assert max(steps) <= 20, "a quarter of a megabyte, and the first step"
@@ -168,3 +168,23 @@ def test_of_many_they_are_estimated_and_said_to_be(broker: Broker) -> None:
     assert said.text.startswith(
         f"Of those that wait, about {found.number:,} (± {found.number_error:,}, estimated from 1,000"
     )
+
+
+def test_names_are_found_by_redis_where_a_message_is_as_celery_writes_it_and_read_here_where_not(
+    broker: Broker,
+) -> None:
+    plain = {"lang": "py", "task": "charge", "id": "1", "argsrepr": '(\'"task": "mail"\',)'}
+    texts = [
+        json.dumps({"body": "[]", "content-type": "application/json", "headers": plain}),
+        json.dumps({"headers": {"stamps": {"task": "mail"}, "task": "charge"}}),
+        json.dumps({"headers": {"task": "charge"}}, separators=(",", ":")),
+        json.dumps({"content-type": "application/json", "body": json.dumps({"task": "old"}), "headers": {}}),
+        json.dumps({"headers": {"task": "ch\u00e4rge"}}),
+        "no message",
+    ]
+    broker.client.lpush(broker.lists("emails")[0], *texts * (MANY // 3))
+    for matches, names in ((None, {"charge", "old", "ch\u00e4rge", "(unreadable)"}), (TaskFilter(task="ch*"), None)):
+        found = sample_tasks(broker, "emails", matches, random.Random(1))
+        assert not found.counted
+        assert set(found.by_task) == (names or {"charge", "ch\u00e4rge"})
+        assert abs(found.by_task["charge"] - MANY) <= found.error["charge"] + 3

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 
 import pytest
+from support.messages import first_protocol, message
 
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import lock, read
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.selective_clear import SelectiveClear, SelectiveResult
+from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.watermark import take_watermark
 
@@ -188,3 +191,20 @@ def test_lists_that_are_empty_need_no_looking_at(broker: Broker, monkeypatch: py
     monkeypatch.setattr(SelectiveClear, "clear", None)  # it is one step of Redis
     done = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=reviewed, also=lambda _text: False)
     assert done.total == 10
+
+
+def test_by_name_those_that_redis_does_not_send_are_those_that_are_not_meant(broker: Broker):
+    meant, other = message(task="shop.charge"), message(task="shop.mail", args=['"task": "shop.charge"'])
+    nested = message(task="shop.charge").replace('"lang": "py"', '"stamps": {"task": "shop.mail"}')
+    spaced = json.dumps(json.loads(meant), separators=(",", ":"))
+    escaped = message(task="shop.chargé").replace("shop.charg", "shop.\\u0063harg")
+    later = json.dumps({"x": {"headers": {"task": "shop.mail"}}, **json.loads(meant)})
+    texts = [meant, other, nested, spaced, escaped, first_protocol("1", "shop.charge"), first_protocol("2"), later, "{"]
+    texts += [meant.replace("shop.charge", "shop.mail")[:-1], message(task="shop.mail", pad='"headers": {"task": "x"')]
+    for by in (TaskFilter(task="shop.charg*"), TaskFilter(task="shop.charge", containing="x"), TaskFilter(task="*")):
+        broker.client.delete(broker.lists("celery")[0])
+        waiting = [text for _ in range(3) for text in texts]
+        send(broker, *waiting)
+        done = clear_selected(broker, by, trash_id=by.task + by.containing)
+        assert run_order(broker) == [text for text in waiting if not by(text.encode())]
+        assert (done.total, done.looked_at) == (sum(by(text.encode()) for text in waiting), len(waiting))

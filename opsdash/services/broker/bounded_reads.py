@@ -308,29 +308,13 @@ def messages(client: Any, key: str, start: int, number: int, *, step: int = 1) -
 
 def ask(pipe: Any, key: str, start: int, number: int, *, step: int = 1) -> None:
     """The same on a pipeline; `given` takes the reply."""
-    _ask(pipe, key, start, number, step, b"", 0)
+    arguments = (start, number, step, MOST_BYTES)
+    pipe.execute_command("EVAL", scripts.MESSAGES, 1, key, *arguments, NEVER_DECODE=True)
 
 
 def given(reply: Any) -> list[bytes]:
     """The reply to `ask`; nothing of a key of another type."""
     return list(reply[1:]) if isinstance(reply, list) else []
-
-
-def messages_from(client: Any, key: str, first: bytes, within: int, number: int) -> tuple[list[bytes], bool]:
-    """As `messages`, from one of the first ``within`` on, if it is there; with no ``first`` from the beginning.
-
-    Returns:
-        At least two where there are two, and whether the list ends with them.
-    """
-    with client.pipeline(transaction=False) as pipe:
-        _ask(pipe, key, 0, number, 1, first, within)
-        (reply,) = pipe.execute()
-    return given(reply), not reply or reply[0] == 1
-
-
-def _ask(pipe: Any, key: str, start: int, number: int, step: int, first: bytes, within: int) -> None:
-    arguments = (start, number, step, MOST_BYTES, first, within)
-    pipe.execute_command("EVAL", scripts.MESSAGES, 1, key, *arguments, NEVER_DECODE=True)
 
 
 def size_of(message: bytes) -> int:

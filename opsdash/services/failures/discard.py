@@ -58,7 +58,7 @@ class Discarded:
         on_progress: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[int, int, bool]:
-        """Moves them to a trash. Cost: about 10 µs each, in steps of about 4 ms.
+        """Moves them to a trash. Cost: about 10 µs each, in steps of about `lock.STEP_S`.
 
         Args:
             keep_s: The undo window; 0 deletes at once.

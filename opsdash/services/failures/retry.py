@@ -80,7 +80,7 @@ class Retry:
         on_progress: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Sent:
-        """Sends what is planned, the oldest failure first. Cost: about 0.1 ms each, in steps of about 4 ms.
+        """Sends what is planned, the oldest failure first. Cost: about 0.1 ms each, in steps of about `lock.STEP_S`.
 
         Args:
             change: What each message gets; with ``new_ids`` each a new id as well.

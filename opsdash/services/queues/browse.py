@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import Message
+from opsdash.services.queues import scan
 from opsdash.services.queues.peek import LARGE, describe, too_large
 
-READ = 500
-"""Messages of one round trip."""
+FIRST = 20
+"""Messages of the first round trip; those of the others follow from how long it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Look:
 
 
 def browse(broker: Broker, queue: str, first: int, number: int, *, last: int = 0, redact: str = "") -> Look:
-    """Messages from one place on, and the last ones. Cost: a round trip, and one for each priority step with some.
+    """Messages from one place on, and the last ones. Cost: a round trip, and some for each priority step with some.
 
     Args:
         first: Place of the first message, from 1 on.
@@ -58,12 +59,11 @@ def _lengths(broker: Broker, queue: str) -> dict[int, int]:
 
 def _walk(broker: Broker, queue: str, lengths: dict[int, int], first: int, last: int, redact: str) -> Iterator[Message]:
     """The messages at these places, as workers would take them; fewer where some have gone meanwhile."""
-    before = 0
+    before, size = 0, scan.WindowSize(first=FIRST)
     for step, key in broker.lists(queue).items():
         at, end = max(0, first - 1 - before), min(lengths[step], last - before)
         while at < end:
-            with broker.reading():
-                texts = bounded_reads.messages(broker.client, key, -1 - at, min(READ, end - at), step=-1)
+            texts = scan.window(broker, key, at, size, end - at, from_end=True)
             for offset, text in enumerate(texts, before + at + 1):
                 yield (
                     too_large(bounded_reads.size_of(text), position=offset, priority=step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +23,9 @@ from opsdash.services.broker.queue_expiry import ExpiryKeeper, reconcile
 LEASE_S = 10.0
 """A mover that says nothing for so long is gone, and another one may go on. Every step renews it."""
 LOST = -1
-STEP_S = 0.004
-"""What one step may take: messages per step follow from it, whatever they weigh and however fast the server is."""
+STEP_S = 0.001
+"""What one step may take of Redis, for others wait for it: messages per step follow from it, whatever they weigh."""
 FIRST_STEP, LARGEST_STEP = 100, 4_000
-MOVE_S = 0.001
-"""What a step of a join may take, beyond the way there and back: others wait for it."""
 
 _JOIN = lua.load(__name__, "lock_join")
 _KEEP = lua.load(__name__, "lock_keep")
@@ -36,20 +33,21 @@ _RELEASE = lua.load(__name__, "lock_release")
 
 
 class Pace:
-    """How many messages a step takes, so that it takes about ``step_s``, and what the way to Redis and back takes."""
+    """How many messages a step has, so that it takes about ``STEP_S`` of Redis, by Redis's own clock.
 
-    def __init__(self, step_s: float = STEP_S, trip_s: float = 0.0) -> None:
-        self.messages, self._step_s, self._trip_s = FIRST_STEP, step_s, trip_s
+    How far away it is does not matter, and what other clients have it do meanwhile as little as possible.
+    """
 
-    def timed(self, step: Callable[[int], Any]) -> Any:
-        """Runs a step of so many messages, and learns from how long it took."""
-        started = time.perf_counter()
-        result = step(self.messages)
-        took_s = time.perf_counter() - started - self._trip_s
-        if took_s > self._step_s:
-            self.messages = max(1, self.messages // 2)
-        elif took_s < self._step_s / 2:
-            self.messages = min(LARGEST_STEP, self.messages * 2)
+    def __init__(self) -> None:
+        self.messages = FIRST_STEP
+
+    def timed(self, step: Callable[[int], Any], most: int | None = None) -> Any:
+        """Runs a step of so many messages, ``most`` at most, and learns from how long its scripts took."""
+        number = self.messages if most is None else min(self.messages, most)
+        with writes.clock() as clock:
+            result = step(number)
+        fits = int(number * STEP_S / max(clock.s, STEP_S / 4))
+        self.messages = min(LARGEST_STEP, max(1, number // 4, min(2 * number, fits)))
         return result
 
 
@@ -89,24 +87,14 @@ class QueueLock:
         with writes.aside():
             self.run(_KEEP, [])
 
-    def pace(self) -> Pace:
-        """For steps that only move messages. Cost: three PINGs, the quickest of which is the way to Redis and back."""
-        return Pace(MOVE_S, min(_trip_s(self.broker) for _ in range(3)))
-
     def join(self, source: str, queue: str, on_progress: Callable[[int], None] = lambda _left: None) -> None:
         """Puts a list's messages where they are next to run, in their order; the queue's own run after them.
 
-        Cost: as many messages are moved as the shorter of two lists has, in steps of about ``MOVE_S``.
+        Cost: as many messages are moved as the shorter of two lists has, in steps of about ``STEP_S``.
         """
-        pace = self.pace()
+        pace = Pace()
         while left := pace.timed(lambda step: self.run(_JOIN, [source, queue], step)):
             on_progress(left)
-
-
-def _trip_s(broker: Broker) -> float:
-    started = time.perf_counter()
-    broker.client.ping()
-    return time.perf_counter() - started
 
 
 def lost(what: str) -> Refused | Uncertain:

@@ -19,7 +19,7 @@ from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.model.hold import field_of
-from opsdash.services.broker import bounded_reads
+from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
 from opsdash.services.queues.aside import Aside
@@ -29,7 +29,7 @@ from opsdash.services.queues.scan import WindowSize
 
 PLACES = "places:"
 """Part of a trash for each queue: where each of its removed tasks was."""
-LAST, LAST_BYTES = 1_000, 500_000
+LAST, LAST_BYTES = 500, 400_000
 """Messages that run next, and their bytes: tasks go back among these in one step. No step goes through more of them."""
 MOST_AT_ONCE = 200
 """Tasks of such a step."""
@@ -77,7 +77,7 @@ def put_back(lock: QueueLock, kept: Kept, on_step: Callable[[int], None] = lambd
     """Puts all of them back; run again after an interruption, it goes on. Those of a hold that lasts are held again.
 
     Cost: a step for those among the last thousand messages. For others each newer message is read once and moved
-    twice, in steps of some 4 ms; 20,000 tasks share that.
+    twice, in steps of about `lock.STEP_S`; 20,000 tasks share that.
 
     Args:
         on_step: Called after each step with how many it put back.
@@ -248,12 +248,13 @@ class _Run:
         """Sets aside what is newer than the places of the first of these tasks, and puts it back with them."""
         search, start, size = Search(tasks, self._last), 0, WindowSize(LAST_BYTES)
         while not search.complete:
-            size_bytes, *digests = self._lock.run(_LOOK, [self._list[1]], start, size.messages)
+            with writes.clock() as clock:
+                size_bytes, *digests = self._lock.run(_LOOK, [self._list[1]], start, size.messages)
             if not digests:
                 break
             search.see(digests)
             start += len(digests)
-            size.learn(len(digests), size_bytes)
+            size.learn(len(digests), size_bytes, clock.s)
         if lost := search.lost():
             self._next(lost)
         elif not self.among_last(steps_of(search.followers())[0], follow=True):

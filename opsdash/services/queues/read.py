@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _NEXT = lua.load(__name__, "read_next")
 _CLEAR = lua.load(__name__, "read_clear", **bounded_reads.MARKS)
-FEW = 1_000
-"""Messages moved one by one in the step that clears: 2 to 4 ms. Are there more, they are set aside beforehand."""
+FEW = 300
+"""Messages moved one by one in the step that clears: a millisecond. Are there more, they are set aside beforehand."""
 SLACK = 500
 """Messages that may come between finding the watermark and the step that clears."""
 TRIES = 5

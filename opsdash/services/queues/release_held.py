@@ -21,7 +21,7 @@ from opsdash.model.hold import BEGIN, END, EXPIRY, JOIN, MOST_LISTS, RELEASING, 
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.pause.holds import Holds
-from opsdash.services.queues.lock import QueueLock, locked
+from opsdash.services.queues.lock import Pace, QueueLock, locked
 from opsdash.services.queues.selective_clear import SelectiveClear
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class HeldTasksMover:
         """Puts a hold's tasks back, and ends it. Safe to run again, whatever it was interrupted by.
 
         Cost: one step where fewer tasks are held than wait, else as many as wait in the queue are moved behind them, in
-        steps of about `lock.MOVE_S`.
+        steps of about `lock.STEP_S`.
 
         Args:
             on_progress: Called after each step with how many tasks went back, of how many.
@@ -134,7 +134,7 @@ class HeldTasksMover:
                 for one in lists:
                     (number,) = Holds(self.broker).lengths([one])
                     names = [keys.held(one.hold, one.step, one.queue), one.list, keys.held_lists, keys.restores]
-                    pace = lock.pace()
+                    pace = Pace()
                     while pace.timed(lambda step: lock.run(JOIN, names, one.field, step, queue)):  # noqa: B023 - at once
                         on_progress()
                     done.by_queue[queue] += number

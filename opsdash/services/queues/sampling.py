@@ -8,25 +8,32 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import age_s, envelope, task_name
 from opsdash.services.queues import scan
+from opsdash.services.queues.task_filter import TaskFilter
 
 COUNTED = 10_000
 """Up to so many messages each is looked at."""
-FEWEST, BLOCKS, BLOCK = 8, 20, 50
+FEWEST, BLOCKS = 8, 20
 """Above that, so many blocks of neighbours, one at a random place of each equal part of the queue."""
+BLOCK, LARGEST_BLOCK = 50, 500
+"""Messages of a block: more where the way to it costs more, since what is near is cheap by then."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of messages that are each looked at."""
 STEP_BYTES, FIRST_STEP = 250_000, 10
-"""Of messages that are read at once, about, and the messages of the first step, whose size nobody knows."""
-LOOK_S = 0.025
-"""After so long no further block is read: LRANGE walks a list from its nearer end, 2 ms to the middle of a million."""
-CONFIDENT = 2.4
-"""Standard errors on either side: Student's t of eight blocks, so 95 of 100 such estimates hold what is true."""
+"""Of messages that are sent here at once, about, and the messages of the first step, whose size nobody knows."""
+NAMED_BYTES = 500_000
+"""Of messages whose names Redis finds at once."""
+LOOK_S = 0.012
+"""What all blocks are to take, about: there are as few as ``FEWEST`` where they would take longer."""
+NODE_BYTES, NODE_S = 8_192, 5e-8
+"""Redis keeps a list in nodes of so many bytes, and walks from its nearer end: so long for each, measured."""
+NAME_S, MESSAGE_S = 1e-6, 1e-5
+"""For a message whose name Redis finds, and for one that is sent here and parsed."""
 UNSEEN = 3.0
 """A name in none of n messages may still have a share of 3 / n (95 % confidence)."""
 
@@ -79,7 +86,8 @@ def sample_tasks(
     """Looks through a queue's lists, or those of several queues as if they were one.
 
     Cost: one round trip for lengths; one for each ``STEP_BYTES`` of at most ``COUNTED`` messages, or one each for
-    ``FEWEST`` to ``BLOCKS`` blocks, for ``LOOK_S``. Each is some 2 ms of Redis.
+    ``FEWEST`` to ``BLOCKS`` blocks, for about ``LOOK_S``. Each is a millisecond of Redis, and the way to its place:
+    3 ms to the middle of a million messages of 0.9 kB.
 
     Args:
         matches: Only messages that it accepts are counted.
@@ -105,85 +113,149 @@ def sample_lists(
     Args:
         name_of: What ``by_task`` counts by.
     """
+    began = time.perf_counter()
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for key in lists:
             pipe.llen(key)
         replies = pipe.execute(raise_on_error=False)
+    trip_s = time.perf_counter() - began
     lengths = [n if isinstance(n, int) else 0 for n in replies]
     total = sum(lengths)
-    blocks = _all(broker, lists, lengths) if total <= COUNTED else None
-    counted = blocks is not None
-    if blocks is None:
-        blocks = _some(broker, lists, lengths, chance or random.Random())  # noqa: S311 - a sample, no secret
-    sizes = [len(block) for block in blocks]
-    meant = blocks if matches is None else [[text for text in block if matches(text)] for block in blocks]
-    named = [Counter(map(name_of, block)) for block in meant]
-    ages = map(age_s, (text for block in meant for text in block))
-    found = TaskSample(
-        looked_at=sum(sizes),
-        counted=counted,
-        oldest_s=max((age for age in ages if age is not None), default=None),
-    )
-    if found.counted:
-        by_task = sum(named, Counter[str]())
-        return replace(found, number=by_task.total(), by_task=dict(by_task.most_common()))
+    found = _all(broker, lists, lengths, name_of, matches) if total <= COUNTED else None
+    if found is not None:
+        by_task = found.names
+        return TaskSample(
+            number=by_task.total(),
+            by_task=dict(by_task.most_common()),
+            looked_at=found.looked_at,
+            oldest_s=found.oldest_s,
+        )
+    blocks = _some(broker, lists, lengths, name_of, matches, trip_s, chance or random.Random())  # noqa: S311 - a sample, no secret
+    sizes, named = [block.looked_at for block in blocks], [block.names for block in blocks]
     by_task, error = _estimate(named, sizes, total)
     if matches is None:
         number, number_error = total, 0
     else:
         numbers, off = _estimate([Counter({"": names.total()}) for names in named], sizes, total)
         number, number_error = numbers[""], off.get("", total)
-    return replace(
-        found,
+    return TaskSample(
         number=number,
         number_error=number_error,
         by_task=dict(by_task.most_common()),
         error=error,
+        looked_at=sum(sizes),
         unseen=math.ceil(UNSEEN / max(1, sum(sizes)) * total),
+        counted=False,
+        oldest_s=max((block.oldest_s for block in blocks if block.oldest_s is not None), default=None),
     )
 
 
-def _all(broker: Broker, lists: Sequence[str], lengths: list[int]) -> list[list[bytes]] | None:
+@dataclass(slots=True)
+class _Block:
+    """What was found of some neighbours, or of all messages: those that match, by name."""
+
+    looked_at: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+    oldest_s: float | None = None
+
+    def see(self, messages: Sequence[bytes], name_of: NameOf, matches: Matches | None) -> None:
+        """Some more, each parsed."""
+        meant = messages if matches is None else list(filter(matches, messages))
+        self.names.update(map(name_of, meant))
+        self.age(meant)
+
+    def age(self, messages: Iterable[bytes]) -> None:
+        """How old these are."""
+        ages = [age for age in map(age_s, messages) if age is not None]
+        self.oldest_s = max((age for age in (self.oldest_s, *ages) if age is not None), default=None)
+
+
+def _all(
+    broker: Broker, lists: Sequence[str], lengths: list[int], name_of: NameOf, matches: Matches | None
+) -> _Block | None:
     """Every message; None where they are too large together to be looked at one and all."""
-    blocks, total, size = list[list[bytes]](), 0, scan.WindowSize(STEP_BYTES, FIRST_STEP)
+    found, total, size = _Block(), 0, scan.WindowSize(STEP_BYTES, FIRST_STEP)
     for key, length in zip(lists, lengths, strict=True):
         at = 0
-        while at < length and (block := _block(broker, key, at, min(size.messages, length - at), size)):
-            blocks.append(block)
-            at += len(block)
-            total += sum(map(bounded_reads.size_of, block))
+        while at < length and (messages := scan.window(broker, key, at, size, length - at)):
+            found.see(messages, name_of, matches)
+            at += len(messages)
+            found.looked_at += len(messages)
+            total += sum(map(bounded_reads.size_of, messages))
             if total > MOST_BYTES and at < length:
                 return None
-    return blocks
+    return found
 
 
-def _some(broker: Broker, lists: Sequence[str], lengths: list[int], chance: random.Random) -> list[list[bytes]]:
-    """Blocks over all lists, each message as likely as any other; as many as there is time for, in any order."""
-    total, until, blocks = sum(lengths), time.perf_counter() + LOOK_S, list[list[bytes]]()
-    size = scan.WindowSize(STEP_BYTES, FIRST_STEP)
-    for part in chance.sample(range(BLOCKS), BLOCKS):
-        at = int((part + chance.random()) * total / BLOCKS)
+def _some(
+    broker: Broker,
+    lists: Sequence[str],
+    lengths: list[int],
+    name_of: NameOf,
+    matches: Matches | None,
+    trip_s: float,
+    chance: random.Random,
+) -> list[_Block]:
+    """Blocks over all lists, each message as likely as any other.
+
+    How many there are is decided before: to stop when time is over would have those that are near looked at more often.
+    """
+    total, size = sum(lengths), scan.WindowSize(STEP_BYTES, FIRST_STEP)
+    longest = lists[lengths.index(max(lengths))]
+    newest = scan.window(broker, longest, 0, size, FIRST_STEP)
+    mean_bytes = sum(map(bounded_reads.size_of, newest)) / max(1, len(newest))
+    plain = name_of is _task_of and (matches is None or (isinstance(matches, TaskFilter) and matches.by_name_alone))
+    each_s = NAME_S if plain else MESSAGE_S
+    way_s = sum(length**2 for length in lengths) / total / 4 * min(1, mean_bytes / NODE_BYTES) * NODE_S
+    number = int(max(BLOCK, min(LARGEST_BLOCK, way_s / each_s)))
+    parts = int(max(FEWEST, min(BLOCKS, LOOK_S / (way_s + trip_s + number * each_s))))
+    blocks = list[_Block]()
+    for part in range(parts):
+        at = int((part + chance.random()) * total / parts)
         for key, length in zip(lists, lengths, strict=True):
             if at < length:
-                if block := _block(broker, key, max(0, min(at, length - BLOCK)), BLOCK, size):
+                start = max(0, min(at, length - number))
+                if plain:
+                    block = _names(broker, key, start, number, NAMED_BYTES / max(1, mean_bytes), matches)
+                else:
+                    block = _messages(broker, key, start, number, size, name_of, matches)
+                if block.looked_at:
                     blocks.append(block)
                 break
             at -= length
-        if len(blocks) >= FEWEST and time.perf_counter() > until:
-            break
     return blocks
 
 
-def _block(broker: Broker, key: str, start: int, number: int, size: scan.WindowSize) -> list[bytes]:
-    """Neighbours, in steps: one place is walked to once for all of a step, and not for each message."""
-    found: list[bytes] = []
-    while len(found) < number:
-        step = min(size.messages, number - len(found))
-        messages, size_bytes = scan.window(broker, key, start + len(found), step)
+def _names(broker: Broker, key: str, start: int, number: int, fit: float, matches: Matches | None) -> _Block:
+    """Neighbours by their tasks' names alone, in steps of as many as fit: one place is walked to once for each."""
+    found = _Block()
+    is_meant = matches.takes_name if isinstance(matches, TaskFilter) else None
+    while found.looked_at < number:
+        step = max(1, min(int(fit), number - found.looked_at))
+        looked_at, names, last, closer = scan.names(broker, key, start + found.looked_at, step)
+        if not looked_at:
+            break
+        found.looked_at += looked_at
+        for raw, times in names.items():
+            name = raw.decode(errors="replace")
+            if is_meant is None or is_meant(name):
+                found.names[name] += times
+        found.see(closer, _task_of, matches)
+        found.age([last] if matches is None or matches(last) else [])
+    return found
+
+
+def _messages(
+    broker: Broker, key: str, start: int, number: int, size: scan.WindowSize, name_of: NameOf, matches: Matches | None
+) -> _Block:
+    """The same, each parsed here."""
+    found = _Block()
+    while found.looked_at < number:
+        messages = scan.window(broker, key, start + found.looked_at, size, number - found.looked_at)
         if not messages:
             break
-        size.learn(len(messages), size_bytes)
-        found += messages
+        found.looked_at += len(messages)
+        found.see(messages, name_of, matches)
     return found
 
 
@@ -191,9 +263,16 @@ def _estimate(blocks: list[Counter[str]], sizes: list[int], total: int) -> tuple
     """Shares over the blocks, and their error: neighbours are alike, so a block counts as one observation."""
     estimate: Counter[str] = Counter()
     error: dict[str, int] = {}
+    confident = _confident(len(blocks))
     for name in {name for block in blocks for name in block}:
         shares = [block[name] / size for block, size in zip(blocks, sizes, strict=True)]
         spread = statistics.stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else 1.0
         estimate[name] = round(statistics.fmean(shares) * total)
-        error[name] = math.ceil(max(CONFIDENT * spread, UNSEEN / sum(sizes)) * total)
+        error[name] = math.ceil(max(confident * spread, UNSEEN / sum(sizes)) * total)
     return estimate, error
+
+
+def _confident(blocks: int) -> float:
+    """Standard errors on either side, so that 95 of 100 such estimates hold what is true: Student's t, nearly."""
+    free = max(1, blocks - 1)
+    return 1.96 + 2.45 / free + 2.8 / free**2

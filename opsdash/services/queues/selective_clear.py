@@ -17,17 +17,21 @@ from typing import Any
 from opsdash import lua
 from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import untrusted
-from opsdash.services.broker import bounded_reads
+from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
+from opsdash.services.broker.messages import LONGEST_NAME
 from opsdash.services.broker.queue_expiry import suspended_ms
 from opsdash.services.queues.lock import Pace, QueueLock, locked
 from opsdash.services.queues.receipt import Receipt, Scope
+from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.queues.watermark import NOTHING, digest, find, raw
 
 MOST_BEGUN = 1_000
 """Interrupted clears that are read."""
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
+MOST_NAMES = 100
+"""Names of tasks that are not meant, and whose messages are not sent here."""
 STEP_BYTES = 1_000_000
 """Of messages that one step gives back."""
 
@@ -36,6 +40,7 @@ _TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS
 _GIVE_BACK = lua.load(__name__, "selective_clear_give_back", MOST=STEP_BYTES, **bounded_reads.MARKS)
 BEGIN = lua.load(__name__, "selective_clear_begin")
 _END = lua.load(__name__, "selective_clear_end")
+_LOOK = lua.load(__name__, "selective_clear_look", LONGEST=LONGEST_NAME, **bounded_reads.MARKS)
 
 Matches = Callable[[bytes], bool]
 
@@ -81,7 +86,7 @@ class SelectiveClear:
     ) -> SelectiveResult:
         """Takes the messages that match out of the queue; the others keep their order.
 
-        Memory: one step's messages. Cost: each message is moved twice, in steps of about 4 ms.
+        Memory: one step's messages. Cost: each message is moved twice, in steps of about ``STEP_S``.
 
         Args:
             matches: Called with each message up to the watermark; None: all of them, each priority in one step.
@@ -208,6 +213,22 @@ def _restores(broker: Broker, queue: str) -> str:
         return bounded_reads.field_of(pipe.execute()[0]) or "0"
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The next messages of a list.
+
+    Attributes:
+        number: How many they are. ``ended``: no more are behind them; else ``after`` is the next one, or its mark.
+        messages: Place, from 1, and message of each that may be meant.
+    """
+
+    number: int = 0
+    ended: bool = True
+    first: bytes = b""
+    after: bytes = b""
+    messages: tuple[tuple[int, bytes], ...] = ()
+
+
 class _Run:
     """One selective clear under way."""
 
@@ -225,17 +246,19 @@ class _Run:
         self._matches, self._on_progress, self._cancelled = matches, on_progress, cancelled
         self._lists = lock.broker.lists(queue)
         self.moved: dict[int, int] = {}
+        self._not_meant: list[bytes] = []
         self.looked_at = self.newer = 0
         self.stopped = False
 
     def pick(self, step: int, matches: Matches) -> None:
         """One priority's list, whose messages count as newer unless they match."""
+        self._not_meant = []
         previous, looked_at, moved = self._matches, self.looked_at, self.moved.get(step, 0)
         self._matches = matches
         try:
             self.take(step, None)
         finally:
-            self._matches = previous
+            self._matches, self._not_meant = previous, []
         self.newer += (self.looked_at - looked_at) - (self.moved.get(step, 0) - moved)
 
     def take(self, step: int, newest: str | None) -> None:
@@ -248,18 +271,18 @@ class _Run:
             keys.trash(self._trash_id, "info"),
             keys.trash(self._trash_id, str(step)),
         ]
-        pace, upto, reached = Pace(), None, newest is None
+        pace, read, upto, reached = Pace(), Pace(), None, newest is None
         while True:
             if self._cancelled():
                 self.stopped = True
                 return
-            number = pace.messages
-            chunk, ended = bounded_reads.messages_from(self._lock.broker.client, key, upto or b"", ARRIVALS, number + 1)
-            if not chunk:
+            look = partial(self._look, key, upto, TaskFilter() if not reached else self._matches)
+            chunk: _Chunk = read.timed(look, pace.messages)
+            if not chunk.number:
                 return  # all was looked at, or workers have taken the rest
-            number = min(number, len(chunk) if ended else len(chunk) - 1)
+            number = chunk.number
             matching: list[int | bytes] = []
-            for position, message in enumerate(chunk[:number], start=1):
+            for position, message in chunk.messages:
                 if not reached and digest(message) == newest:
                     reached = True
                     if self._matches is None:
@@ -273,15 +296,32 @@ class _Run:
                 elif self._matches(message):
                     matching += [position, message]
             if number == 0:
-                answer = self._lock.run(_TAKE_ALL, names, chunk[0], ARRIVALS, step)
+                answer = self._lock.run(_TAKE_ALL, names, chunk.first, ARRIVALS, step)
             else:
-                taken = partial(self._lock.run, _TAKE, names, chunk[0], ARRIVALS, step, number, *matching)
-                answer = pace.timed(lambda _messages, taken=taken: taken())  # type: ignore[misc] # a default binds it
+                taken = partial(self._lock.run, _TAKE, names, chunk.first, ARRIVALS, step, number, *matching)
+                answer = pace.timed(lambda _messages, taken=taken: taken(), number)  # type: ignore[misc] # a default binds it
             if answer == "gone":
                 return
             self.moved[step] = self.moved.get(step, 0) + int(answer[0])
             self.looked_at += int(answer[1])
             self._on_progress(self.looked_at, self._waiting)
-            if number == 0 or len(chunk) <= number:
+            if number == 0 or (chunk.ended and number == chunk.number):
                 return
-            upto = chunk[number]
+            upto = chunk.after if number == chunk.number else dict(chunk.messages)[number + 1]
+
+    def _look(self, key: str, upto: bytes | None, matches: Matches | None, number: int) -> _Chunk:
+        """The next messages; of tasks whose names are not meant only how many, as soon as these names are known."""
+        client, by_name = self._lock.broker.client, isinstance(matches, TaskFilter) and bool(matches.task)
+        arguments = (number, bounded_reads.MOST_BYTES, upto or b"", ARRIVALS, *(self._not_meant if by_name else ()))
+        pipe: Any
+        with client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("EVAL", _LOOK, 1, key, *arguments, NEVER_DECODE=True)
+            reply = writes.run(pipe)
+        if not reply:
+            return _Chunk()
+        looked_at, ended, first, after, kinds, *found = reply
+        if isinstance(matches, TaskFilter) and by_name:
+            others = [name for name in found[:kinds] if not matches.takes_name(name.decode(errors="replace"))]
+            self._not_meant += others[: MOST_NAMES - len(self._not_meant)]
+        pairs = iter(found[kinds:])
+        return _Chunk(looked_at, bool(ended), first, after, tuple(zip(pairs, pairs, strict=True)))

@@ -25,9 +25,9 @@ from opsdash.services.queues.lock import Pace, QueueLock
 from opsdash.services.queues.old_places import NEIGHBOURS
 from opsdash.services.queues.selective_clear import ARRIVALS
 
-NEAR = 20_000
+NEAR = 6_000
 """Messages between a task and an end of its list that are passed over in one step: a millisecond of Redis."""
-FARTHER = 2.5
+FARTHER = 2.0
 """How much farther it may be where one task is meant: to reach that in small steps takes seconds."""
 STEP_BYTES = 500_000
 """Of messages that one step goes through."""
@@ -86,7 +86,7 @@ class TakeOut:
         on_step: Called after each step with how many it took.
         cancelled: Called between two steps; true stops there.
         held: Held tasks of the queue, in place of those that wait in it. Nobody takes from its end meanwhile, so
-            nothing of it is set aside; a step that takes one from the middle of 200,000 needs some 5 ms.
+            nothing of it is set aside; a step that takes one from the middle of 200,000 needs some 10 ms.
     """
 
     lock: QueueLock
@@ -105,7 +105,7 @@ class TakeOut:
         """All that are meant.
 
         Cost: one look at the list. Those near its ends leave it as they are found; for others each newer message is
-        moved twice, in steps of some 4 ms.
+        moved twice, in steps of about `lock.STEP_S`.
 
         Raises:
             Refused: Messages come too fast, or the trash was restored meanwhile. What was taken can be restored.
@@ -123,14 +123,13 @@ class TakeOut:
         most = NEAR // 2
         size, start, deepest = scan.WindowSize(STEP_BYTES), max(0, most), b""
         while not self.cancelled():
-            window, size_bytes = self._look(start, size.messages)
+            window = self._look(start, size)
             length = window.length or 0
             hits = [hit for hit in window.hits if not is_near(hit.index, length, most) and self.meant(hit.message)]
             deepest = hits[-1].message if hits else deepest
             start += window.looked_at
             if not window.looked_at or length - start <= most:
                 break
-            size.learn(window.looked_at, size_bytes)
         return deepest
 
     def _near(self, *, to_end: bool) -> None:
@@ -140,7 +139,7 @@ class TakeOut:
             if to_end or (self.held is None and start > NEAR):
                 length: Any = self.lock.broker.client.llen(self._key)
                 start = max(start, length - NEAR)
-            window, size_bytes = self._look(start, size.messages)
+            window = self._look(start, size)
             length, looked_at, number = window.length or 0, window.looked_at, 0
             hits = [hit for hit in window.hits if self.meant(hit.message)]
             if len(hits) > MOST_AT_ONCE:
@@ -158,7 +157,6 @@ class TakeOut:
             start += looked_at - number
             if not looked_at or start >= length - number:
                 break
-            size.learn(window.looked_at, size_bytes)
 
     def at(self, hits: Sequence[scan.Hit], slack: int) -> int | None:
         """Takes these out in one step; returns how many; the others are elsewhere by now. None: the first one is.
@@ -187,11 +185,10 @@ class TakeOut:
             Refused: The trash was restored meanwhile, or changed outside opsdash. What was taken can be restored.
         """
         aside = Aside(self.lock, self.queue, self.step, by=self.target.by)
-        size, look, move = scan.WindowSize(STEP_BYTES), Pace(), Pace()
+        size, move = scan.WindowSize(STEP_BYTES), Pace()
         answer: Any = ["removed", 0, 0, 0]
         while aside.upto and answer[0] == "removed" and not self.cancelled():
-            most = min(size.messages, move.messages)
-            window, size_bytes = look.timed(partial(self._look_on, aside.upto, most))
+            window = self._look(0, size, most=move.messages, first=aside.upto, within=ARRIVALS)
             if (window.length or 0) <= NEAR:
                 break  # the rest is near the end
             hits = [hit for hit in window.hits if self.meant(hit.message)][:MOST_AT_ONCE]
@@ -200,20 +197,16 @@ class TakeOut:
             number = cut.index + 1 if cut else window.looked_at
             pairs = [part for hit in hits for part in (hit.index, hit.message)]
             take = partial(aside.run, _ASIDE, self._keys(), number, *self._arguments(), *pairs)
-            answer = move.timed(lambda _most, take=take: take()) if number else "gone"  # type: ignore[misc] # a default binds it
+            answer = move.timed(lambda _most, take=take: take(), number) if number else "gone"  # type: ignore[misc] # a default binds it
             if answer == "gone" or not self._count(answer) or last:
                 break
-            size.learn(window.looked_at, size_bytes)
         aside.give_back()
         if answer != "gone":
             self._check(str(answer[0]))
 
-    def _look(self, start: int, number: int, **more: Any) -> tuple[scan.Window, int]:
+    def _look(self, start: int, size: scan.WindowSize, **more: Any) -> scan.Window:
         self.lock.keep()
-        return scan.holding_step(self.lock.broker, self._key, self.texts, start, number, **more)
-
-    def _look_on(self, upto: bytes, most: int, messages: int) -> tuple[scan.Window, int]:
-        return self._look(0, min(most, messages), first=upto, within=ARRIVALS)
+        return scan.holding_step(self.lock.broker, self._key, self.texts, start, size, **more)
 
     def _count(self, answer: Sequence[Any]) -> bool:
         """Whether the step was done."""

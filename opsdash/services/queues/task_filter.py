@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from opsdash.services.broker.messages import argument_text, envelope, sent_at, task_name
 
@@ -35,15 +36,29 @@ class TaskFilter:
         before_s = None if older_than_s is None else (time.time() if now_s is None else now_s) - older_than_s
         return cls(task=task, sent_before_s=before_s, containing=containing)
 
+    @property
+    def by_name_alone(self) -> bool:
+        """Nothing but the name is to be looked at, and what can't be read is not meant."""
+        return bool(self.task) and self.sent_before_s is None and not self.containing
+
+    def takes_name(self, name: str) -> bool:
+        """Whether a task of this name may be meant."""
+        return not self.task or _is_named(name, self.task)
+
     def __call__(self, raw: bytes) -> bool:
         """Whether a message is meant. Cost: its JSON is read, and its body's where a text is looked for."""
         message = envelope(raw)
         if message is None:
             return False
-        if self.task and not fnmatchcase(task_name(message), self.task):
+        if not self.takes_name(task_name(message)):
             return False
         if self.sent_before_s is not None:
             sent = sent_at(message)
             if sent is None or sent.timestamp() >= self.sent_before_s:
                 return False
         return not self.containing or self.containing in argument_text(message)
+
+
+@lru_cache(maxsize=10_000)
+def _is_named(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_retry import other_client
+from stall import other_client
 from support import services
 
 import opsdash
@@ -159,7 +159,7 @@ def ms(act: Callable[[], object]) -> float:
 
 
 def with_stall(url: str, act: Callable[[], float], took: str, stall: str) -> Found:
-    """What an act says it took, and the longest round trip of another client of the broker meanwhile."""
+    """What an act says it took, and the longest that another client of the broker waited meanwhile."""
     with other_client(url) as longest_ms:
         found = act()
     return {took: found, stall: longest_ms()}

@@ -1,23 +1,24 @@
--- Messages of a list, one by one, until there are enough of them or of their bytes, at least two where there are. A
--- large one counts as so much, since whatever is done with it moves it. KEYS: list. ARGV: place, number, step (1, or -1
--- from the other end), most bytes, and nothing or a message from which the place counts, looked for among so many.
--- Returns whether the list ended, and the messages; nothing when that message is not there.
+-- Messages of a list until there are enough of them or of their bytes, at least two where there are. A large one counts as
+-- so much, since whatever is done with it moves it. They are read some at a time: few where they are large, so that the
+-- script does not hold many of them. KEYS: list. ARGV: place, number, step (1, or -1 from the other end), most bytes.
+-- Returns whether the list ended, and the messages.
 -- include named.lua
-local at, size, found = tonumber(ARGV[1]), 0, {0}
-if ARGV[5] ~= '' then
-  local from = place_of(KEYS[1], ARGV[5], tonumber(ARGV[6]))
-  if not from then return {} end
-  at = at + from
-end
-for i = 1, tonumber(ARGV[2]) do
-  local message = redis.call('LINDEX', KEYS[1], at)
-  if not message then
+local at, left, back, most = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '-1', tonumber(ARGV[4])
+local some, size, found = 1, 0, {0}
+while left > 0 do
+  local number, bytes = math.min(some, left), 0
+  local window = redis.call('LRANGE', KEYS[1], back and at - number + 1 or at, back and at or at + number - 1)
+  for i = 1, #window do
+    local message = window[back and #window + 1 - i or i]
+    bytes, size = bytes + #message, size + math.min(#message, LARGE)
+    if size > most and #found > 2 then return found end
+    found[#found + 1] = named(message)
+  end
+  if #window < number then
     found[1] = 1
     break
   end
-  size = size + math.min(#message, LARGE)
-  if size > tonumber(ARGV[4]) and i > 2 then break end
-  found[i + 1] = named(message)
-  at = at + tonumber(ARGV[3])
+  at, left = at + (back and -number or number), left - number
+  some = math.max(1, math.min(100, some * 2, math.floor(100000 * number / (bytes + 1))))
 end
 return found
