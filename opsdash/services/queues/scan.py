@@ -36,7 +36,6 @@ _MESSAGES = lua.load(__name__, "scan_messages", **bounded_reads.MARKS)
 _FETCHED = lua.load(__name__, "scan_fetched")
 _NAMES = lua.load(__name__, "scan_names", LONGEST=LONGEST_NAME, **bounded_reads.MARKS)
 _FETCHED_TEXTS = lua.load(__name__, "scan_fetched_texts")
-_NAMES = lua.load(__name__, "scan_names", LONGEST=LONGEST_NAME, **bounded_reads.MARKS)
 _TEXTS = lua.load(__name__, "scan_texts", **bounded_reads.MARKS)
 
 
