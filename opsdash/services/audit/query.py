@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, times
+from opsdash.services.audit.entries import WRITTEN, entry_of
 from opsdash.services.database.engine import answering
-from opsdash.services.database.tables import WRITTEN, audit_log
-from opsdash.text import as_text, safe
+from opsdash.services.database.tables import audit_log
+from opsdash.text import as_text
 
 _EXPORT_CHUNK = 200
 _ROWS = 1_000
@@ -242,13 +243,7 @@ def newest_first() -> sa.Select[Any]:
 
 def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     """One row of the table as a value."""
-    values = {column.name: row._mapping[column.name] for column in WRITTEN}
-    details = values["details"]
-    if not isinstance(details, dict):  # not written by opsdash
-        details = {"message": "The details of this entry are not a JSON object."}
-    kept = {"status": Status(values["status"]), "details": safe(details)}
-    kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}
-    return AuditEntry(**values | kept)
+    return entry_of({name: row._mapping[name] for name in WRITTEN})
 
 
 def _chosen(chosen: Filter) -> sa.Select[Any]:

@@ -17,10 +17,12 @@ from opsdash.services import dataframes
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import QueueLock
+from opsdash.services.tenants import drift as tenant_drift
 from opsdash.services.tenants.drift import DriftWatch
 from opsdash.services.tenants.index import CHUNK, Config, TenantIndex, in_steps
 from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, instant, public_config
-from opsdash.services.tenants.source import TenantSource, Version
+from opsdash.services.tenants.source import TenantSource
+from opsdash.services.tenants.version import Version
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -119,9 +121,7 @@ class Tenants:
         Args:
             rows: What `count` has said. ``drift``: what `drift` has said; None where Redis could not be asked.
         """
-        if self.source.named or rows != 0:
-            return True
-        return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
+        return tenant_drift.in_use(rows, drift, named=self.source.named)
 
     def drift(self) -> TenantDrift:
         """Whether database and Redis differ, as far as a poller can know; see `DriftWatch`.
