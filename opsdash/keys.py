@@ -6,7 +6,7 @@ prefix goes before every name here, so that pausing one deployment never pauses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from opsdash.values import frozen
 
 PAUSE = "system:pause_processing"
 PAUSE_VALUE = "true"
@@ -26,7 +26,7 @@ def epoch_of(text: bytes | str) -> int | None:
     return int(text) if 0 < len(text) <= EPOCH_DIGITS and text.isascii() and text.isdigit() else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keys:
     """Redis key names under one optional prefix.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich.console import RenderableType
 
@@ -17,6 +16,7 @@ from opsdash.services.pause import hold_text, limit_text
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
+from opsdash.values import frozen
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
@@ -26,7 +26,7 @@ MOST_QUEUES = 15
 MOST_WARNINGS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """The contents of the screen.
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from opsdash.config.addresses import is_loopback
 from opsdash.config.broker_options import EXPECTED, LEFT_OUT, OF_SENTINELS, OF_SOCKETS, PARTS, TLS_OPTIONS
 from opsdash.config.broker_options import options as read_options
+from opsdash.values import frozen
 
 HERE = "this machine"
 PORT, SENTINEL_PORT = 6_379, 26_379
@@ -37,7 +38,7 @@ _HOST = re.compile(r"[\w.-]{1,253}")
 _PLACE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{0,5}))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BrokerUrl:
     """An address, read. Two are equal when both clients do the same with them.
 

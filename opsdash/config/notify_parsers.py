@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, time
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from opsdash.config import parsers
 from opsdash.config.addresses import is_loopback
+from opsdash.values import frozen
 
 ACTS = "acts"
 DEFAULT_KINDS = (ACTS, "pause_ends", "approval", "worker", "service", "backlog", "age", "failures", "chain", "push")
@@ -24,7 +24,7 @@ _KIND = re.compile(r"[a-z][a-z0-9_]{1,60}")
 _HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)(?:\s+(\S+))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class QuietHours:
     """A part of each day, by the clock of one zone.
 

@@ -8,12 +8,12 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from opsdash.config import broker_url, roles
 from opsdash.model import Role
 from opsdash.model.time_in_queue import BOUNDS_S, Objective
 from opsdash.text import choices, parse_duration, typed_duration
+from opsdash.values import frozen
 
 MIN_SECRET_LENGTH = 16
 TASK_PLACES = frozenset({"{task_id}", "{task}", "{queue}", "{trace_id}"})
@@ -168,7 +168,7 @@ def secret(value: str) -> str | None:
     return value or None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ApiToken:
     """One program's key to the JSON API: the audit log shows its name, its role says what it may do."""
 

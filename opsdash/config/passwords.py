@@ -15,11 +15,11 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from opsdash.errors import Invalid, Refused
 from opsdash.model import usernames
+from opsdash.values import frozen
 
 N, R, P = 2**15, 8, 1
 """scrypt's cost: 32 MB and about 80 ms for each try."""
@@ -31,7 +31,7 @@ NAME_LENGTH = 200
 _MAX_MEMORY = 128 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hashed:
     """A password's hash with all that is needed to compare: never the password."""
 

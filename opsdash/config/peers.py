@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from opsdash.config.parsers import BEARER, MIN_SECRET_LENGTH
+from opsdash.values import frozen
 
 MOST_PEERS, LONGEST_NAME, LONGEST_URL = 50, 60, 500
 _URL = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9._~/%\-]*)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Peer:
     """One other console.
 

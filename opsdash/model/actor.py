@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from opsdash.text import as_text
+from opsdash.values import frozen
 
 
 class Role(enum.IntEnum):
@@ -16,7 +17,7 @@ class Role(enum.IntEnum):
     ADMIN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Actor:
     """The user, with role and surface.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
+
+from opsdash.values import frozen
 
 FAILED = "failed"
 REJECTED = "rejected"
@@ -31,7 +33,7 @@ def is_failure_id(text: str) -> bool:
     return 0 < len(text) <= LONGEST_ID and text != "*" and _PLAIN.issuperset(text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Failure:
     """One task that failed and is kept. Its texts were made in the worker, without what looks secret.
 
@@ -89,7 +91,7 @@ class Failure:
     message_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FailureGroup:
     """Failures of one kind, of one task, by one error in one place.
 
@@ -138,7 +140,7 @@ class FailureGroup:
         return round(number * _HOUR_S / seen_s, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FailurePage:
     """Some of the failures that were asked for, those that came last first.
 
@@ -151,7 +153,7 @@ class FailurePage:
     upto: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FailureOverview:
     """The groups that were asked for, and their sums.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from opsdash.values import frozen
 
 TaskState = Literal["waiting", "reserved", "scheduled", "active", "held", "cleared", "failed", "finished"]
 """In Celery's words; ``held``: set aside by a hold, or by an interrupted operation; ``cleared``: in the trash;
@@ -23,7 +24,7 @@ STATES: tuple[TaskState, ...] = (
 Looked = Literal["queues", "fetched", "workers", "trash", "failed", "results"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TaskPlace:
     """One place where a task is.
 
@@ -68,7 +69,7 @@ class TaskPlace:
     size_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LookedAt:
     """One kind of place that was looked at.
 
@@ -93,7 +94,7 @@ class LookedAt:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FoundTask:
     """What was found of a task's id, or of the beginning of one.
 
@@ -135,7 +136,7 @@ class FoundTask:
         return next((one for one in self.looked_at if one.what == what), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TaskPage:
     """One page of a search through tasks.
 

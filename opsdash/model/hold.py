@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from opsdash import lua
 from opsdash.model import untrusted
 from opsdash.model.untrusted import MOST_DIGITS
 from opsdash.text import as_text
+from opsdash.values import frozen
 
 Kind = Literal["task", "tenant", "limit"]
 KINDS: tuple[Kind, ...] = ("task", "tenant", "limit")
@@ -56,7 +57,7 @@ END = lua.load(__name__, "hold_release_end")
 """KEYS: the hash, the lists, the ended ones. ARGV: id, nudge's channel, story's field, story. Returns 1: it is over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Hold:
     """One hold, as it is stored.
 
@@ -106,7 +107,7 @@ class Hold:
         return f"{self.kind} {self.name}" + (f" of queue {self.queue}" if self.queue else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HoldsRead:
     """One read of the holds.
 
@@ -196,7 +197,7 @@ def lists_of(fields: Mapping[str, str], holds: Iterable[str]) -> list[HeldList]:
     return sorted(found, key=lambda one: (one.hold, one.queue, int(one.step)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HeldList:
     """One list of held tasks.
 
@@ -217,7 +218,7 @@ class HeldList:
         return field_of(self.hold, self.step, self.queue)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HeldTasks:
     """A hold, and what it holds.
 

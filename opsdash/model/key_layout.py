@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from opsdash.values import frozen
 
 SETTING, APP, WORKERS, BROKER, ASSUMED = "setting", "app", "workers", "broker", "assumed"
 """Where a fact was learnt: an ``OPSDASH_`` variable, the Celery app, what workers report, kombu's own keys, kombu's
@@ -20,7 +22,7 @@ DECIDES = {
 _NAMES = {"prefix": "key prefix", "separator": "separator", "priority_steps": "priority steps", "db": "database"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Layout:
     """The names under which kombu's Redis transport keeps messages. The defaults are kombu's.
 
@@ -70,7 +72,7 @@ class Layout:
         return f"{self.prefix}_kombu.binding.{exchange}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Claim:
     """What one of them says of the layout.
 
@@ -85,7 +87,7 @@ class Claim:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Disagreement:
     """One fact of the layout that two of them say otherwise.
 

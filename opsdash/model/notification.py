@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from opsdash.model.serialization import to_plain
 from opsdash.model.times import clock
 from opsdash.text import count, format_duration
+from opsdash.values import frozen
 
 LONG_S = 300.0
 """Messages that wait so long because they are not taken are shown."""
 _TIMES = ("at", "since", "expires_at", "first_at")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Notification:
     """Something that happened.
 
@@ -35,7 +36,7 @@ class Notification:
         return bool(getattr(self, "recovered", False))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OperationEnded(Notification):
     """An audit entry that was finished.
 
@@ -59,7 +60,7 @@ class OperationEnded(Notification):
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PauseEnds(Notification):
     """A pause that ends by itself in a few minutes. ``queue``: None for the pause of all queues."""
 
@@ -70,7 +71,7 @@ class PauseEnds(Notification):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ApprovalWanted(Notification):
     """An operation that waits for a second user's YES."""
 
@@ -83,7 +84,7 @@ class ApprovalWanted(Notification):
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WorkerLost(Notification):
     """A worker stopped reporting without having been shut down; ``recovered``: it reports again."""
 
@@ -93,7 +94,7 @@ class WorkerLost(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ServiceLost(Notification):
     """Redis or the database does not answer; ``recovered``: it does again. ``service``: ``redis`` or ``database``."""
 
@@ -104,7 +105,7 @@ class ServiceLost(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BacklogHigh(Notification):
     """A queue has more pending tasks than the bound; ``recovered``: no longer."""
 
@@ -117,7 +118,7 @@ class BacklogHigh(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OldestHigh(Notification):
     """The oldest pending task of a queue is older than the bound; ``recovered``: no longer."""
 
@@ -130,7 +131,7 @@ class OldestHigh(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FailuresNew(Notification):
     """A failure that is new came many times; ``recovered``: not any more.
 
@@ -151,7 +152,7 @@ class FailuresNew(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChainBroken(Notification):
     """The newest entries of the audit log break its hash chain; ``recovered``: they no longer do."""
 
@@ -161,7 +162,7 @@ class ChainBroken(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PushStopped(Notification):
     """Finished audit entries wait, and the receiver of ``OPSDASH_AUDIT_PUSH`` takes none; ``recovered``: it does again.
 
@@ -176,7 +177,7 @@ class PushStopped(Notification):
     recovered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TestNotification(Notification):
     """Sent by ``opsdash notify test``."""
 
@@ -203,7 +204,7 @@ KINDS: Mapping[str, type[Notification]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class NotificationFigures:
     """How sending notifications goes, as the console that sends them says.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+
+from opsdash.values import frozen
 
 STALE_S = 30.0
 """A reading that is older says nothing of now."""
 State = Literal["running", "paused", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PeerReading:
     """The last reading of one other deployment. What is not known is None, and never zero.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from opsdash.values import frozen
 
 Kind = Literal["will", "will_not", "warning", "note"]
 """Of a line: what will be done, what will be left alone, what to know before, and what else is worth a line."""
@@ -18,7 +20,7 @@ ONE = {"tasks": "task", "workers": "worker", "tenants": "tenant", "entries": "en
 Value = int | float | str | bool | tuple[Any, ...] | Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One sentence of a preview, and what kind of sentence it is.
 
@@ -45,7 +47,7 @@ class Line:
         return self.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Figure:
     """One figure of a preview.
 
@@ -87,7 +89,7 @@ class Figure:
         return words.replace(self.unit, one) if one else words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Part:
     """One row of a breakdown. ``error``: by how much the value may be off, either way; None where it was counted."""
 
@@ -96,7 +98,7 @@ class Part:
     error: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Breakdown:
     """What a figure is made of, such as tasks by name.
 
@@ -125,7 +127,7 @@ class Breakdown:
         return (*kept, Part(name=f"{len(rest):,} others", value=value, error=sum(errors) if errors else None))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Preview:
     """What an operation would do, read without changing anything.
 

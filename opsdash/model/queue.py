@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from opsdash.model.time_in_queue import QueuePace
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class QueueStats:
     """One queue: messages in its Redis lists, by priority step.
 
@@ -38,7 +39,7 @@ FAILED_TASKS, WORKFLOW = "failed", "workflow"
 """Kinds of a trash that has failed tasks, or the waiting tasks of a workflow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TrashEntry:
     """One clear whose messages are kept, or failed tasks that were discarded.
 

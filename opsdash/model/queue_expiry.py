@@ -8,11 +8,11 @@ run the same script, as often as they look at the flags. Standard library only: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from opsdash import lua
 from opsdash.keys import Keys
+from opsdash.values import frozen
 
 AGAIN_S = 2.0
 """Longest time between two runs while something is paused: a producer that publishes sets the TTL again."""
@@ -29,7 +29,7 @@ MOST_DIGITS = 13
 RECONCILE = lua.load(__name__, "reconcile_expiry", UNDECLARED=UNDECLARED_MS, MOST=MOST_LISTS)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reconciled:
     """What one run found.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from opsdash.model import untrusted
+from opsdash.values import frozen
 
 MOST_LIMITS = 100
 """Rate limits at a time."""
@@ -16,7 +17,7 @@ LONGEST_ENTRY = 4_096
 """Bytes of what is kept of one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RateLimit:
     """So many tasks of one name start in all workers together.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from opsdash.values import frozen
 
 MOST_SCHEDULES = 500
 """Entries that are reported and shown."""
@@ -14,7 +15,7 @@ SILENT_S = 15.0
 """Without a report for so long, an entry is not known to be run by anybody: beat reports every ``REPORT_S``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SchedulePause:
     """Why an entry does not fire.
 
@@ -28,7 +29,7 @@ class SchedulePause:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Schedule:
     """One entry.
 

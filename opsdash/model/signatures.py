@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from opsdash.model import untrusted
 from opsdash.model.workflow import Part
+from opsdash.values import frozen
 
 DEEP = 10
 """Signatures in signatures that are looked into."""
@@ -18,7 +18,7 @@ PARTS = frozenset(get_args(Part))
 _CHORD, _GROUP, _CHAIN = "chord", "group", "chain"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unsent:
     """A task that is sent when another one ends.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -18,9 +18,10 @@ from opsdash.model.tenant import TenantDrift
 from opsdash.model.time_in_queue import TimeInQueue
 from opsdash.model.untrusted import Unread
 from opsdash.model.worker import OtherWorker, UnmanagedLook, WorkerStats
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HistoryPoint:
     """What one bucket of the recorded history says.
 
@@ -52,7 +53,7 @@ class HistoryPoint:
     held: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Snapshot:
     """One read of everything a page shows. Stale beats blank: each half carries its own age and error.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from datetime import datetime
 
 from opsdash.text import count
+from opsdash.values import frozen
 
 
 class TenantDifferenceKind(enum.StrEnum):
@@ -27,7 +27,7 @@ LEFT = frozenset({TenantDifferenceKind.ORPHANED, TenantDifferenceKind.UNREADABLE
 """What the last sync knew of and left as it was: nothing has changed since."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TenantDifference:
     """One difference.
 
@@ -69,7 +69,7 @@ class TenantDifference:
                 return f"{count(self.number, 'unreadable row')} in the database, left out by the last sync"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TenantDrift:
     """Whether the tenants' database and Redis differ, by counts, times of change and digests.
 

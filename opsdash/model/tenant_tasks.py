@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from opsdash.model.hold import TENANT_KEY, Hold
 from opsdash.text import count
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TenantTasks:
     """How many tasks one tenant has.
 
@@ -40,7 +41,7 @@ class TenantTasks:
         return self.waiting + self.running + self.failed + self.held
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LookedThrough:
     """How far a number of tasks was looked through for their tenants.
 
@@ -57,7 +58,7 @@ class LookedThrough:
         return self.looked_at < self.tasks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TenantsRead:
     """One read of the tasks of all tenants.
 

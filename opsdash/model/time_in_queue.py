@@ -16,6 +16,7 @@ from typing import Any
 
 from opsdash.model import untrusted
 from opsdash.text import as_text
+from opsdash.values import frozen
 
 BOUNDS_S = (
     *(0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7),
@@ -37,7 +38,7 @@ def bucket_of(seconds: float) -> int:
     return bisect_left(BOUNDS_S, seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimeInQueue:
     """How long the tasks of one queue waited that were started.
 
@@ -158,7 +159,7 @@ def reported(text: str) -> dict[str, TimeInQueue]:
         return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Objective:
     """What was promised for a queue: ``95 % within 30s over 1h``.
 
@@ -172,7 +173,7 @@ class Objective:
     over_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Wait:
     """How long tasks waited that began in the last ``span_s`` seconds.
 
@@ -209,7 +210,7 @@ class Wait:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ObjectiveStatus:
     """How an objective is kept.
 
@@ -231,7 +232,7 @@ class ObjectiveStatus:
         return None if self.share is None else self.share >= self.wanted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class QueuePace:
     """How a queue is worked off.
 

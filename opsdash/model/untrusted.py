@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from opsdash.text import as_text
+from opsdash.values import frozen
 
 MOST_DIGITS = 18
 """Of a whole number: more do not fit into 64 bits, and nothing that is counted here has as many."""
@@ -119,7 +119,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unread:
     """Something in Redis that was left out of what is shown.
 

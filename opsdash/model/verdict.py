@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from opsdash.values import frozen
 
 
 class State(enum.StrEnum):
@@ -64,7 +65,7 @@ LASTING = frozenset(
 """Reasons that do not go away by waiting: a person must act. For ``no_plugin`` it depends on what they do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reason:
     """One thing that keeps a pause from being safe.
 
@@ -94,7 +95,7 @@ class Reason:
         return STATE_OF.get(self.kind, State.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Verdict:
     """What is known of one pause.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from opsdash.model.signatures import Unsent
 from opsdash.text import format_duration
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WorkerStats:
     """One worker, as it last reported itself.
 
@@ -137,7 +138,7 @@ def _of(queue: str | None, total: int, by_queue: Mapping[str, int] | None) -> tu
     return (0, total) if by_queue is None else (by_queue.get(queue, 0), by_queue.get("", 0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Build:
     """The workers that run one build.
 
@@ -165,7 +166,7 @@ def builds(workers: Iterable[WorkerStats]) -> tuple[Build, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunningTask:
     """One task that a worker runs.
 
@@ -191,7 +192,7 @@ class RunningTask:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OtherWorker:
     """A worker that is not managed by opsdash: it answers Celery's remote control, and a pause does not stop it.
 
@@ -205,7 +206,7 @@ class OtherWorker:
     active: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Connection:
     """A connection to the broker that has fetched as workers do, and is named by no report.
 
@@ -218,7 +219,7 @@ class Connection:
     blocked: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class UnmanagedLook:
     """What asking for workers that do not report has found.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
 from opsdash.model.found_task import LookedAt, TaskState
+from opsdash.values import frozen
 
 WorkflowState = TaskState | Literal["not_sent", "unknown"]
 """``not_sent``: another task's message says that it is sent later; ``unknown``: others name it, and nothing of it is
@@ -32,7 +33,7 @@ LEFT: frozenset[WorkflowState] = frozenset({"active", "reserved", "scheduled", "
 """Of a task that still runs, or will."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WorkflowTask:
     """One row of the tree.
 
@@ -75,7 +76,7 @@ class WorkflowTask:
         return self.state == "unknown" and self.part != "group"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Workflow:
     """The workflow of a task.
 

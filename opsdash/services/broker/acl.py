@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from opsdash.keys import Keys
+from opsdash.values import frozen
 
 SAMPLE = "opsdash:worker:doctor"
 """The key in the tried commands: one that console and workers may have."""
@@ -63,7 +63,7 @@ UNTRIED = frozenset({"MULTI", "EXEC", "WATCH"})
 """Commands that can't be queued in a transaction."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Right:
     """One right.
 
@@ -91,7 +91,7 @@ class Right:
         return f"{does} {quoted(self.grant[1:])} ({self.why})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Place:
     """What a deployment's keys and channels are called.
 

@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import redis
@@ -25,6 +25,7 @@ from opsdash.redaction import masked
 from opsdash.services.broker import writes
 from opsdash.services.broker.key_layout import Layouts
 from opsdash.text import as_text
+from opsdash.values import frozen
 
 _REFUSED = {
     redis.exceptions.NoPermissionError: "refused a command (opsdash doctor says which right is missing)",
@@ -42,7 +43,7 @@ MOST_CAUSES, LONGEST_CAUSE = 3, 300
 """How many causes of an error in a user's module are shown, and how many characters of each."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Broker:
     """One Redis or Valkey server as Celery uses it.
 

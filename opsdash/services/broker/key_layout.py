@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -29,6 +29,7 @@ from opsdash.model.key_layout import (
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.bindings import fits, proven_separator
 from opsdash.services.broker.layout_reports import FIELDS, LARGE_REPORT, LONGEST, exchanges, facts
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ MOST_MAILBOXES = 1_000
 MOST_CHANNELS = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Found:
     """What the last look found.
 

@@ -7,13 +7,13 @@ import binascii
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from opsdash.keys import SENT
 from opsdash.model import untrusted
+from opsdash.values import frozen
 
 LARGEST = 1024 * 1024
 """Bytes of a message or body that is looked into."""
@@ -26,7 +26,7 @@ _GREGORIAN_S = 12_219_292_800
 _TIME_FIELDS = ("sent_at", "timestamp", "published_at", "enqueued_at", "created_at", SENT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Message:
     """One message of a queue.
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from opsdash.config import broker_url
 from opsdash.config.broker_url import BrokerUrl
 from opsdash.services.broker.client import address, url_with_app
 from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning
+from opsdash.values import frozen
 
 TRANSPORTS = {"redis", "rediss", "sentinel"}
 SETTING = "OPSDASH_REDIS_URL"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Address:
     """What of a broker's address tells one from another: neither user nor password.
 

@@ -7,13 +7,13 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from opsdash.config.broker_url import with_timeouts
 from opsdash.services.broker.client import TIMEOUT_S, celery_app
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -29,7 +29,7 @@ class Level(enum.StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Finding:
     """One line.
 

@@ -7,7 +7,6 @@ to finish: it is run again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import Pace
 from opsdash.services.queues.put_back import why_not
 from opsdash.services.queues.trash import KEPT_INFO_S, MEMBERS, Trash
+from opsdash.values import frozen
 
 _TAKE = lua.load(__name__, "discard_take")
 _GIVE_BACK = lua.load(__name__, "discard_give_back")
@@ -29,7 +29,7 @@ LASTS_MS = 3_600_000
 """So long at least a restored failure is kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class GivenBack:
     """What a restore has brought back.
 
@@ -42,7 +42,7 @@ class GivenBack:
     gone: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Discarded:
     """Moves failures to their trash and back."""
 

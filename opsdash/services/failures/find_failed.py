@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from opsdash.model import Failure, TaskPlace
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues.task_message import Wanted
+from opsdash.values import frozen
 
 MOST = 20
 """Failed tasks that one beginning of an id finds: more are not shown."""
@@ -26,7 +26,7 @@ def find_failed(store: FailureStore, wanted: Wanted) -> tuple[tuple[TaskPlace, .
     return tuple(map(_place, store.some(meant))), len(ids)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailedSearch:
     """Failed tasks for a search by name and argument text."""
 

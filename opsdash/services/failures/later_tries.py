@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from opsdash.model import WorkerStats, untrusted
 from opsdash.model.failure import Failure
@@ -12,6 +11,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import decoded, envelope, headers_of
 from opsdash.text import count
+from opsdash.values import frozen
 
 MOST = 20_000
 """Messages that are looked at, and as many fetched ones: each up to half a second."""
@@ -21,7 +21,7 @@ _ID = re.compile(rb'"(?:id|correlation_id)"\s*:\s*"([^"\\]{1,200})"')
 _QUOTED = re.compile(r'"([^"\\]{1,200})"')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LaterTries:
     """Failed tasks that are on their way again, as far as was looked.
 

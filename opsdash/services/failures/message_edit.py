@@ -11,11 +11,11 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from opsdash.keys import SENT
+from opsdash.values import frozen
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decoder = json.JSONDecoder()
@@ -28,7 +28,7 @@ class NotEditableError(ValueError):
     """The message is no JSON object of Celery's, or what is to be changed is in a body that is no JSON."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Change:
     """What a message gets before it is sent again; nothing given leaves it byte for byte.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from opsdash.services.failures.find_failed import FailedSearch, find_failed
 from opsdash.services.failures.links import links
 from opsdash.services.failures.store import FailureFilter, FailureStore
 from opsdash.services.queues.task_message import Wanted
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ PAGE = 50
 """Failed tasks of one page."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailedTasks:
     """What workers have kept of failed tasks; changes nothing.
 

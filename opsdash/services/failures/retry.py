@@ -24,6 +24,7 @@ from opsdash.services.failures.message_edit import Change, NotEditableError, edi
 from opsdash.services.failures.selection import RetryPlan
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues.lock import Pace
+from opsdash.values import frozen
 
 _SEND = lua.load(__name__, "retry_send")
 REMEMBERED_S = 7 * 86_400
@@ -63,7 +64,7 @@ class Sent:
         return self.by_queue.total()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retry:
     """Moves failed tasks back into their queues."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from opsdash.services.failures.later_tries import LaterTries, later_tries
 from opsdash.services.failures.store import MOST_FAILURES, FailureFilter, FailureStore
 from opsdash.services.queues.old_places import nearest_step
 from opsdash.text import count
+from opsdash.values import frozen
 
 CHORD, WAITING, TOO_LARGE, NOT_KEPT, NO_QUEUE = "chord", "waiting", "too_large", "not_kept", "no_queue"
 """Why a failed task is not sent again."""
@@ -22,7 +23,7 @@ NAMED = 3
 """Ids that one sentence names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Meant:
     """Failed tasks by id, or by what they have in common.
 
@@ -83,7 +84,7 @@ class Meant:
         return sorted((one for one in found if one.at.timestamp() <= read_at), key=lambda one: one.at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RetryPlan:
     """What a retry sends, where to, and what it leaves out.
 

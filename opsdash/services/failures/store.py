@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from heapq import merge
@@ -18,6 +17,7 @@ from opsdash.model.untrusted import Unread
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.bounded_reads import Members
 from opsdash.services.broker.client import Broker
+from opsdash.values import frozen
 
 MOST_GROUPS = 1_000
 """Groups that are read, those that came last: workers keep no more."""
@@ -71,7 +71,7 @@ LINKS = ("at", "task_id", "root_id", "parent_id", "group_id")
 """What it belongs to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FailureFilter:
     """All that is given must hold; nothing given means all.
 
@@ -107,7 +107,7 @@ class FailureFilter:
 EVERYTHING = FailureFilter()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeptMessage:
     """What is needed to send a failed task again.
 
@@ -123,7 +123,7 @@ class KeptMessage:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailureStore:
     """Reads what workers have kept."""
 

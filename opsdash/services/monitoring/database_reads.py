@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from opsdash.errors import OpsdashError
@@ -24,6 +23,7 @@ from opsdash.services.monitoring.brief_reads import RECENT
 from opsdash.services.pause.ended import Ended
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.tenants.sync import Tenants
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 head_log = logging.getLogger("opsdash.audit.head")
@@ -36,7 +36,7 @@ SOON_S = 2.0
 """What is read for no longer than this is not called late: its age says enough."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Log:
     """What was read of the log, and when by the monotonic clock."""
 
@@ -45,7 +45,7 @@ class _Log:
     read_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Tenants:
     rows: int | None
     drift: TenantDrift | None

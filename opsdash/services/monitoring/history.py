@@ -15,7 +15,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.monitoring.times_in_queue import TimesInQueue
 from opsdash.text import format_duration
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ MAX_QUEUES = 200
 """Queues that one entry tells of: what a stray worker names must not fill the broker."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Series:
     """One resolution: a point every ``step_ms``, ``points`` of them, under a name."""
 

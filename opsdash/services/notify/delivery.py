@@ -7,16 +7,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from opsdash.services.notify.outbox import Message, TargetState, after_failure
 from opsdash.services.notify.targets import Ready, Target
 from opsdash.services.notify.webhook import NotTaken
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Outcome:
     """How an attempt ended. ``problem``: why it was not taken; empty: it was. ``refused``: it will not be later."""
 

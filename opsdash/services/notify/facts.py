@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from opsdash.model import untrusted
+from opsdash.values import frozen
 
 MOST = 2_000
 """Alarms, or notifications that must not come twice, that are remembered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Alarm:
     """Something that is not well, or was not a moment ago.
 
@@ -30,7 +31,7 @@ class Alarm:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Facts:
     """Everything that is known from before.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from opsdash.model.notification import (
 )
 from opsdash.redaction import masked
 from opsdash.services.notify.facts import MOST, Alarm, Facts, step
+from opsdash.values import frozen
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ PUSHED_S, NOT_PUSHED_S = 300.0, 60.0
 ENDED = {Status.SUCCESS, Status.FAILURE, Status.UNKNOWN}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Rules:
     """What the settings ask for."""
 
@@ -76,7 +76,7 @@ class Rules:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unpushed:
     """Finished audit entries that wait for the receiver.
 
@@ -89,7 +89,7 @@ class Unpushed:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Seen:
     """One look.
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 from opsdash.config.notify_parsers import QuietHours
 from opsdash.model import untrusted
 from opsdash.model.notification import Notification, from_record, to_record
+from opsdash.values import frozen
 
 MOST_MESSAGES = 1_000
 """Messages that wait: above it the oldest are given up."""
@@ -24,7 +25,7 @@ STEPS_ASIDE = 10
 """A message that failed so often lets those behind it pass, once for each so many failures."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Message:
     """One notification for one address.
 
@@ -74,7 +75,7 @@ class Message:
             return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetState:
     """How one address did lately. Times in seconds, monotonic.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -20,6 +20,7 @@ from opsdash.services.monitoring.notification_figures import FIELD, LARGE, close
 from opsdash.services.notify.facts import Facts
 from opsdash.services.notify.facts import read as read_facts
 from opsdash.services.notify.outbox import MOST_MESSAGES, Message
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _SAVE = lua.load(__name__, "save")
 _KNOWN = "known"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Left:
     """What is in Redis.
 
@@ -46,7 +47,7 @@ class Left:
     foreign: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotificationStore:
     """Reads and writes it.
 

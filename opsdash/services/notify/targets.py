@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +18,7 @@ from opsdash.model.notification import Notification, to_record
 from opsdash.redaction import HIDDEN, masked
 from opsdash.services.notify import texts, webhook
 from opsdash.services.notify.webhook import NotTaken
+from opsdash.values import frozen
 
 HOSTS = frozenset({"mailto", "mailtos", "json", "jsons", "xml", "xmls", "form", "forms", *WEBHOOKS})
 """Schemes whose host is one. That of many others is a token."""
@@ -28,7 +29,7 @@ _IN_ADDRESS = 4
 """Characters of the shortest part of an address that is hidden in a reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Ready:
     """A message in words, ready to be sent.
 
@@ -74,7 +75,7 @@ class Target(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebhookTarget:
     """Our own webhook."""
 
@@ -89,7 +90,7 @@ class WebhookTarget:
         webhook.post(address, message.record(), key=self.key, headers={webhook.ID: message.id})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppriseTarget:
     """An address that apprise knows."""
 

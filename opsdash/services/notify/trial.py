@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from uuid import uuid4
 
 from opsdash.config.settings import Settings
@@ -12,9 +11,10 @@ from opsdash.model.notification import TestNotification
 from opsdash.services.notify.outbox import now_utc
 from opsdash.services.notify.targets import Ready, Target, ready, targets
 from opsdash.services.notify.webhook import NotTaken
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Tried:
     """What one address answered.
 

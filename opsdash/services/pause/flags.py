@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from opsdash.keys import EPOCH_DIGITS, EVERYTHING, PAUSE_VALUE, epoch_of
 from opsdash.model import PauseInfo, untrusted
 from opsdash.services.broker import bounded_reads, queue_expiry
 from opsdash.services.broker.client import Broker
+from opsdash.values import frozen
 
 _PAUSE = lua.load(__name__, "flags_pause", DIGITS=EPOCH_DIGITS)
 _RESUME = lua.load(__name__, "flags_resume", DIGITS=EPOCH_DIGITS)
@@ -28,7 +29,7 @@ FARTHEST_MS = 1_000 * 365 * 86_400_000
 """A flag with a longer TTL has no end that a calendar needs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FlagsRead:
     """One consistent read of the flags.
 
@@ -45,7 +46,7 @@ class FlagsRead:
     suspended: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PauseFlags:
     """Sets, removes and reads the pause of everything and of single queues."""
 

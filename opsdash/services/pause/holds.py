@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,12 +26,13 @@ from opsdash.model.hold import (
 )
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
+from opsdash.values import frozen
 
 _SET = lua.load(__name__, "holds_set")
 _LENGTHS = lua.load(__name__, "holds_lengths")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HoldsLook:
     """The holds, with what each holds.
 
@@ -46,7 +46,7 @@ class HoldsLook:
     unread: tuple[Unread, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Holds:
     """Sets and reads holds."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from opsdash.services.monitoring.notification_figures import closed, opened
 from opsdash.services.notify.outbox import TargetState, after_failure
 from opsdash.services.notify.webhook import NotTaken
 from opsdash.services.push.receivers import Receiver, receiver
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ KEPT_MS = 365 * 86_400 * 1_000
 LARGE = 2_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PushPosition:
     """How far entries were pushed.
 

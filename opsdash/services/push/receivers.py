@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -19,6 +19,7 @@ from opsdash.services.cut_off import cut_off_after
 from opsdash.services.notify import webhook
 from opsdash.services.notify.webhook import NotTaken
 from opsdash.services.push import formats
+from opsdash.values import frozen
 
 TIMEOUT_S, TOTAL_S = 10.0, 30.0
 """For each step, and for all of it, however it drips."""
@@ -40,7 +41,7 @@ class Receiver(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Syslog:
     """RFC 5424: over UDP a datagram each; over TCP and TLS one connection for some, with octet counting (RFC 6587)."""
 
@@ -118,7 +119,7 @@ def _unwrap(connection: ssl.SSLSocket) -> None:
         connection.unwrap()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Webhook:
     """JSON by POST, signed as notifications are: ``{"entries": […]}``."""
 
@@ -137,7 +138,7 @@ class Webhook:
         webhook.post(self.address, f'{{"entries":[{lines}]}}'.encode(), key=self.key)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonLines:
     """A file, one entry a line."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 import redis
 
@@ -14,6 +13,7 @@ from opsdash.keys import EVERYTHING
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
+from opsdash.values import frozen
 
 MOST_RECORDS = 1_000
 """Pauses of which it is remembered: one for each queue."""
@@ -32,7 +32,7 @@ TRIES = 20
 _CHANGE = lua.load(__name__, "cancelled_consumers_change")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancelled:
     """The records, which several consoles change at once: each change is made to what it was computed from.
 

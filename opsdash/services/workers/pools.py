@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -16,6 +15,7 @@ from opsdash.services.broker import writes
 from opsdash.services.workers.remote_control import Answers, Remote
 from opsdash.services.workers.reports import Workers, no_worker
 from opsdash.text import count
+from opsdash.values import frozen
 
 ALL = "all"
 """In place of a worker's name; a worker of Celery's always has an ``@`` in its own."""
@@ -27,7 +27,7 @@ LEAVES_S = 5.0
 LOOK_S = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pool:
     """One worker's pool, as the worker answers.
 
@@ -65,7 +65,7 @@ class Pool:
         return "it does not say how large its pool is" if self.size is None else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Chosen:
     """The workers that an operation is about.
 
@@ -88,7 +88,7 @@ class Chosen:
         return sum(known) if len(known) == len(self.pools) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Left:
     """What became of workers that got the command to shut down.
 
@@ -105,7 +105,7 @@ class Left:
     unsure: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pools:
     """Asks workers for their pools. A question takes up to a second where one of them is silent."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.workers.reports import Workers
 from opsdash.text import parse_rate, shown_rate
+from opsdash.values import frozen
 
 _READ = lua.load(__name__, "rate_limits_read")
 _SET = lua.load(__name__, "rate_limits_set")
@@ -27,7 +28,7 @@ LONGEST_S = 365 * 86_400
 LONGEST_NAME = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Followers:
     """Workers that live, by name: those that follow a rate limit, and those that do not."""
 
@@ -35,7 +36,7 @@ class Followers:
     unlimited: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RateLimits:
     """Sets, removes and reads them."""
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from opsdash.errors import Unavailable, Uncertain
@@ -15,6 +14,7 @@ from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.workers.reports import Workers, no_worker
 from opsdash.services.workers.unmanaged import ANSWER_S, UnmanagedWorkers
+from opsdash.values import frozen
 
 QUIET_KEPT_S = 30 * 86_400
 """How long it is remembered which queues were taken from workers, since the last time one was quieted."""
@@ -26,7 +26,7 @@ TERMINATES = "terminate: "
 """How a worker's answer begins."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answers:
     """What workers said to a command, by hostname.
 
@@ -45,7 +45,7 @@ class Answers:
     silent: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remote:
     """Asks and tells workers; an answer takes up to ``ANSWER_S``, and a busy solo worker gives none."""
 

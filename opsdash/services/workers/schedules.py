@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from opsdash.model.schedule import LONGEST_NAME, MOST_SCHEDULES, SILENT_S, Sched
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 from opsdash.text import choices
+from opsdash.values import frozen
 
 LARGE = 4 * 1024
 """Bytes of one entry's report: a few hundred are usual."""
@@ -31,7 +32,7 @@ KEPT_S = 7 * 86_400
 _PAUSE, _FORGET = lua.load(__name__, "schedule_pause"), lua.load(__name__, "schedule_forget")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schedules:
     """The console's side. What beat does about it: see `opsdash.beat`."""
 

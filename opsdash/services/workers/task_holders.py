@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from opsdash.services.broker import connected_clients, writes
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import ANSWER_S
+from opsdash.values import frozen
 
 WorkerState = Literal["active", "reserved", "scheduled"]
 
@@ -25,7 +25,7 @@ MOST_TASKS = 10_000
 """Running tasks of one worker's answer that are looked at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HeldTask:
     """One task that a worker has.
 
@@ -53,7 +53,7 @@ class HeldTask:
     linked: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answers:
     """What workers said.
 
@@ -66,7 +66,7 @@ class Answers:
     silent: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskHolders:
     """Asks every worker; waits until all who heard it have answered, ``ANSWER_S`` at most for each question.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from opsdash.errors import Invalid
@@ -11,13 +10,14 @@ from opsdash.model import untrusted
 from opsdash.services.workers.pools import Pool
 from opsdash.services.workers.remote_control import Remote
 from opsdash.text import format_duration
+from opsdash.values import frozen
 
 LONGEST_S = 30 * 86_400
 LIMITS_NOTHING = frozenset({"threads", "solo", "eventlet"})
 """Pools of Celery's that know no time limits; gevent knows the hard one alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Limits:
     """Soft and hard limit in seconds; None: none of the task's own."""
 

@@ -21,6 +21,7 @@ from opsdash.services.workflows.links import links_of
 from opsdash.services.workflows.look import WorkflowReader
 from opsdash.services.workflows.sightings import Seen, Sighting
 from opsdash.text import count
+from opsdash.values import frozen
 
 ROUNDS = 3
 """Looks: what a task has sent while the others were cancelled is found by the next one."""
@@ -29,7 +30,7 @@ MOST_REVOKED = 500
 IN_WORKERS = frozenset({"active", "reserved", "scheduled"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CancelPlan:
     """What there is of a workflow to cancel.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from opsdash.model import Workflow, WorkflowTask
 from opsdash.model.signatures import Unsent
@@ -14,12 +14,13 @@ from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues.peek import LARGE, describe
 from opsdash.services.workflows.sightings import Seen, Sighting
 from opsdash.services.workflows.tree import MOST_TASKS, tree_of
+from opsdash.values import frozen
 
 MOST_GAPS = 100
 """Gaps that are named."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Nodes:
     """Each task once.
 

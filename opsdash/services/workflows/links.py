@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 
 from opsdash.model import untrusted
@@ -11,11 +10,12 @@ from opsdash.model.signatures import Unsent, an_id, unsent_of
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.messages import decoded, envelope, headers_of, moment, task_name
 from opsdash.services.queues.task_message import id_of
+from opsdash.values import frozen
 
 _HEADER = r'"{name}\\?"\s*:\s*\\?"([^"\\]{{1,255}})\\?"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Links:
     """Of one task.
 

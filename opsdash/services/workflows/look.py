@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from opsdash.errors import Unavailable
@@ -29,6 +29,7 @@ from opsdash.services.workflows.draw import drawn
 from opsdash.services.workflows.links import Links, links_of
 from opsdash.services.workflows.sightings import Seen, Sighting
 from opsdash.text import count
+from opsdash.values import frozen
 
 ROUNDS = 4
 """A task, its root, a group of that: each round looks for what the one before has named."""
@@ -44,7 +45,7 @@ LOOK_S = 30.0
 """The longest that all is gone through: about ten million messages."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkflowReader:
     """Reads workflows; changes nothing.
 

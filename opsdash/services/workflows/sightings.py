@@ -9,12 +9,13 @@ from datetime import datetime
 from opsdash.model import LookedAt
 from opsdash.model.workflow import WORKFLOW_STATES, WorkflowState
 from opsdash.services.workflows.links import Links
+from opsdash.values import frozen
 
 MOST_KEYS = 50
 """Roots and groups of one workflow whose tasks are looked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Sighting:
     """One place where a task of the workflow is.
 

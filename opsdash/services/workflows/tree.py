@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from opsdash.model.workflow import WorkflowTask
+from opsdash.values import frozen
 
 MOST_TASKS = 500
 """Rows of a tree; the others are counted."""
@@ -17,7 +18,7 @@ DEEPEST = 30
 """How deep a row is drawn at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tree:
     """A tree in rows.
 
