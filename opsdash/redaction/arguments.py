@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
 from opsdash.redaction import HIDDEN, ITSELF, hidden_items, hidden_keys, is_secret_name, is_secret_text, name_of
 from opsdash.redaction.errors import NOT_SHOWN, hidden_values
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """How much is written.
 

@@ -26,6 +26,7 @@ from opsdash.services.tenants.index import CHUNK
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, OVERSIZED, id_of, instant
 from opsdash.services.tenants.version import Version, columns, is_named
 from opsdash.text import without_folders
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ def _decoded(text: bytes) -> str:
     return text.decode(errors="surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallableSource:
     """A callable of the host that gives an iterable of mappings; called for each sync and preview."""
 

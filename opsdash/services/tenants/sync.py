@@ -24,6 +24,7 @@ from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, in
 from opsdash.services.tenants.source import TenantSource
 from opsdash.services.tenants.version import Version
 from opsdash.text import count
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ class TenantPlan:
     seen: SyncReport = field(default_factory=SyncReport)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tenants:
     """Reads the tenants' source and writes its public part to Redis.
 
@@ -255,6 +256,7 @@ class Tenants:
     ) -> None:
         rows_in_all = version.rows if version else 0
         self.index.adopt(lock)
+        first = self.index.is_empty()  # then nothing has to be compared
         # Before the rows: a tenant that comes back meanwhile is written again by what follows.
         for orphans in self._to_remove(remove) if remove else ():
             if cancelled():
@@ -268,11 +270,12 @@ class Tenants:
                 report.cancelled = True
                 return
             for part in in_steps(self._configs(rows, secret, report)):
-                differing = [config for config, _held in self.index.differing(part, lock)]
+                differing = part if first else [config for config, _held in self.index.differing(part, lock)]
                 if differing:
                     if not report.written and not report.removed:
                         self.index.begin(lock)
-                    report.written += self.index.write(lock, differing)
+                    for written in self.index.write_in_steps(lock, differing):
+                        report.written += written
                 report.unchanged += len(part) - len(differing)
                 report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
             on_progress(report.rows, max(report.rows, rows_in_all))

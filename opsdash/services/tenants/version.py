@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from opsdash.config.parsers import TENANT_COLUMNS
 from opsdash.services.tenants.redaction import instant
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     from opsdash.config.settings import Settings
@@ -17,7 +17,7 @@ OWN_TABLE = "tenant_config"
 """Opsdash's own, where no setting names another one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Version:
     """What a source can tell without reading its rows.
 
@@ -44,7 +44,7 @@ def columns(settings: Settings) -> dict[str, str]:
     return {**{name: name for name in TENANT_COLUMNS}, **dict(settings.tenant_columns)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlainTable:
     """The table of the settings, read by the driver: as `TableSource.version`, which is used where this fails."""
 
