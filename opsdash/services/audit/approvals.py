@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from opsdash.services.audit.details import public_params
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.text import format_duration
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     from opsdash.services.audit.log import AuditLog
@@ -58,7 +59,7 @@ _SWEEP = lua.load(__name__, "approvals_sweep")
 _TAKE = lua.load(__name__, "approvals_take")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PendingApproval:
     """What waits, as it was asked for.
 
@@ -80,7 +81,7 @@ class PendingApproval:
         return _approval(self.id, self.entry, self.operation.title, self.operation.logged_params(), self.expires_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Kept:
     """What Redis has under one id, and is opsdash's own.
 
@@ -96,7 +97,7 @@ class _Kept:
     taken: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Approvals:
     """Keeps, finds and takes them. One is taken once: by who approves it, or by its expiry.
 

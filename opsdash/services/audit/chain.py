@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash.errors import Invalid, Unavailable
 from opsdash.model import AuditEntry
 from opsdash.services.audit.entries import WRITTEN
+from opsdash.values import frozen
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -37,7 +38,7 @@ _BLOCK = 64
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyring:
     """Which key verifies which entry.
 
@@ -64,7 +65,7 @@ class Keyring:
         return f"written with an unknown key {key_id!r}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChainSigner:
     """Holds the keys.
 
@@ -121,10 +122,13 @@ class ChainSigner:
         data, given = text.encode(errors="replace"), mac.encode(errors="replace")
         return any(hmac.compare_digest(_hmac(key, b"spool", data).encode(), given) for key in self.keys().values())
 
-    def next(self, connection: sa.Connection, entry: AuditEntry) -> AuditEntry:
+    def next(self, connection: sa.Connection, entry: AuditEntry, *, begin: bool = False) -> AuditEntry:
         """A finished entry with the next number and its HMAC. The caller must also move the head.
 
         The head's row is locked until the caller's transaction ends: of two that finish at once one waits.
+
+        Args:
+            begin: The transaction begins here, in the same message to PostgreSQL.
 
         Raises:
             Unavailable: There is no secret here, and the log was written with one before.
@@ -132,7 +136,7 @@ class ChainSigner:
         from opsdash.services.audit import chain_statements as statements
 
         key_id, key = self.key()
-        head: Any = connection.execute(statements.HEAD).one_or_none()
+        head: Any = connection.execute(statements.BEGIN_AND_HEAD if begin else statements.HEAD).one_or_none()
         if head is None:  # the row was removed; the newest entry still says where the chain ends
             connection.execute(statements.NEW_HEAD)
             self._sign_unkeyed_head(connection, None)

@@ -10,6 +10,8 @@ from opsdash.services.database.tables import audit_head, audit_log
 _UNKEYED = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
 UNKEYED_HEAD = sa.select(*_UNKEYED)
 HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_UNKEYED).with_for_update()
+_NAMES = ", ".join(column.name for column in (audit_head.c.seq, audit_head.c.seal, *_UNKEYED))
+BEGIN_AND_HEAD = sa.text(f"BEGIN; SELECT {_NAMES} FROM audit_head FOR UPDATE")  # noqa: S608 - the table's own columns
 NEW_HEAD = sa.insert(audit_head).values(id=1, seq=0, seal="")
 SIGN_HEAD = sa.update(audit_head)
 NEWEST = (

@@ -13,6 +13,8 @@ WRITTEN = (
     *("seq", "key_id", "seal"),
 )
 """The columns that opsdash writes; what the database derives from them is not among them."""
+HEAD = ", ".join(("seq", "seal"))
+"""What the head's row says of the newest entry."""
 
 
 def entry_of(values: Mapping[str, Any]) -> AuditEntry:

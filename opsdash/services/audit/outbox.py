@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from opsdash import lua
@@ -14,6 +14,7 @@ from opsdash.model import AuditEntry, to_plain, untrusted
 from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
+from opsdash.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Position(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outbox:
     """Steps of the audit log, in the order they were made.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,9 +10,10 @@ import sqlalchemy as sa
 from opsdash.model import Status
 from opsdash.services.database.engine import answering, transaction
 from opsdash.services.database.tables import audit_head, audit_log
+from opsdash.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pruned:
     """How many entries were deleted; number and HMAC of the last of them in the chain (0: none was)."""
 
@@ -22,7 +22,7 @@ class Pruned:
     seal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Prunable:
     """How many entries would go and how many would stay; how many of those that go are of other brokers."""
 

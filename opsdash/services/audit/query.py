@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, times
 from opsdash.services.audit.entries import WRITTEN, entry_of
-from opsdash.services.database.engine import answering
+from opsdash.services.database.engine import answering, reading
 from opsdash.services.database.tables import audit_log
 from opsdash.text import as_text
+from opsdash.values import frozen
 
 _EXPORT_CHUNK = 200
 _ROWS = 1_000
@@ -45,7 +46,7 @@ FIRST_STRETCH, LONGEST_STRETCH = 2_000, 20_000
 QUICK_S = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Filter:
     """Which entries; what is None or empty does not filter.
 
@@ -88,7 +89,7 @@ THIS = "this"
 """In place of a broker: the one of the console that is asked. No broker is called that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Page:
     """One page, newest first, and where the next one begins; ``after`` is None on the last.
 
@@ -202,7 +203,7 @@ def in_progress(engine: sa.Engine, before: datetime, here: str, others_since: da
         audit_log.c.timestamp < before,
         sa.or_(broker == here, broker.is_(None), audit_log.c.timestamp >= others_since),
     )
-    with answering(engine), engine.connect() as connection:
+    with reading(engine) as connection:
         return tuple(map(entry_of_row, connection.execute(query.order_by(audit_log.c.timestamp).limit(100))))
 
 
@@ -243,7 +244,8 @@ def newest_first() -> sa.Select[Any]:
 
 def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     """One row of the table as a value."""
-    return entry_of({name: row._mapping[name] for name in WRITTEN})
+    values = row._mapping
+    return entry_of({name: values[name] for name in WRITTEN})
 
 
 def _chosen(chosen: Filter) -> sa.Select[Any]:
@@ -265,10 +267,12 @@ def _chosen(chosen: Filter) -> sa.Select[Any]:
 
 
 def _read(engine: sa.Engine, chosen: Filter, limit: int, place: _Place | None) -> Page:
-    with answering(engine), engine.connect() as connection:
-        if chosen.text:
+    if chosen.text:
+        with answering(engine), engine.connect() as connection:
             return _search(connection, chosen, limit, place)
-        return _page(connection.execute(_older(_chosen(chosen), place).limit(limit + 1)).all(), limit)
+    with reading(engine) as connection:
+        found = connection.execute(_older(_chosen(chosen), place).limit(limit + 1)).all()
+    return _page(found, limit)
 
 
 def _search(connection: sa.Connection, chosen: Filter, limit: int, place: _Place | None) -> Page:

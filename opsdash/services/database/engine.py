@@ -140,6 +140,40 @@ def statement(engine: sa.Engine) -> Iterator[sa.Connection]:
             raise _lost(engine) from error
 
 
+@contextmanager
+def two_messages(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction of PostgreSQL in two round trips: its first statement says ``BEGIN`` itself, its last ``COMMIT``.
+
+    Whatever is raised, it is rolled back, or the connection is given up. Raises as ``statement`` does.
+    """
+    with answering(engine), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        try:
+            yield connection
+        except BaseException as error:
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            if not lost:
+                _roll_back(connection)
+            if isinstance(error, DBAPIError) and lost:
+                raise _lost(engine) from error
+            raise
+
+
+def _roll_back(connection: sa.Connection) -> None:
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except DBAPIError:
+        connection.invalidate()  # it must not go back to the others with a transaction open
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection for one statement that reads: on PostgreSQL one round trip, not three; errors as ``answering``."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with answering(engine), engine.connect() as connection:
+        yield connection
+
+
 def _lost(engine: sa.Engine) -> Uncertain:
     return Uncertain(f"The database at {short_label(engine.url)} was lost while it was writing", hint=LOOK_FIRST)
 

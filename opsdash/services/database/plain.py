@@ -11,13 +11,13 @@ import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from opsdash.errors import OpsdashError
+from opsdash.values import frozen
 
 WAIT_S = 1
 """PostgreSQL: how long one statement may take, here; the engine waits longer."""
@@ -34,7 +34,7 @@ class NotPlainError(OpsdashError):
     """This is for the engine: an address, an outage or a value that is not as usual."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plain:
     """One open connection.
 
@@ -46,7 +46,7 @@ class Plain:
     _connection: Any
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """What a query finds; ``?`` stands for a value, and occurs nowhere else in the query."""
+        """What a query finds; ``?`` is the place of a value, and occurs nowhere else in the query."""
         cursor = self._connection.cursor()
         cursor.execute(query if self.is_sqlite else query.replace("?", "%s"), tuple(map(self._bound, values)))
         return list(map(tuple, cursor.fetchall()))

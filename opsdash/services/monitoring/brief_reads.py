@@ -19,7 +19,7 @@ from opsdash.config.settings import Settings
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, TenantDrift
 from opsdash.services.audit import reaper
-from opsdash.services.audit.entries import WRITTEN, entry_of
+from opsdash.services.audit.entries import HEAD, WRITTEN, entry_of
 from opsdash.services.broker.client import Broker
 from opsdash.services.database import plain
 from opsdash.services.database.plain import Plain
@@ -37,7 +37,7 @@ WAIT_S = 0.5
 _TEXTS = {"id", "request_id", "details"}
 _COLUMNS = ", ".join(f'CAST("{name}" AS TEXT)' if name in _TEXTS else f'"{name}"' for name in WRITTEN)
 _NEWEST = f'SELECT {_COLUMNS} FROM audit_log ORDER BY "timestamp" DESC, id DESC LIMIT ?'  # noqa: S608 - our own names
-_HEAD = "SELECT seq, seal FROM audit_head"
+_HEAD = f"SELECT {HEAD} FROM audit_head"  # noqa: S608 - our own names
 _LEFT_BEHIND = (
     "SELECT 1 FROM audit_log WHERE status = 'in_progress' AND \"timestamp\" < ?"
     ' AND (broker = ? OR broker IS NULL OR "timestamp" >= ?) LIMIT 1'

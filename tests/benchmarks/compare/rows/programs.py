@@ -39,7 +39,7 @@ def own_settings(broker: services.Valkey) -> dict[str, str]:
     url = f"sqlite:///{broker.home / 'bench.sqlite3'}"
     migrations.upgrade(url)
     given = {"OPSDASH_REDIS_URL": broker.url, "OPSDASH_DATABASE_URL": url, "OPSDASH_SECRET_KEY": "k" * 32}
-    # Compiled once, as the rivals are by their installation: this process may forbid it, and the checkout stays as it is.
+    # Compiled once, as the rivals are by their installation; not into the checkout.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(broker.home / "compiled")}
     return given | compiled | {"PYTHONPATH": str(ROOT), "OPSDASH_QUEUES": "celery"}
 
