@@ -131,7 +131,7 @@ def statement(engine: sa.Engine) -> Iterator[sa.Connection]:
         with transaction(engine) as connection:
             yield connection
         return
-    with answering(engine), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with answering(engine), _without_begin(engine) as connection:
         try:
             yield connection
         except DBAPIError as error:
@@ -146,7 +146,7 @@ def two_messages(engine: sa.Engine) -> Iterator[sa.Connection]:
 
     Whatever is raised, it is rolled back, or the connection is given up. Raises as ``statement`` does.
     """
-    with answering(engine), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with answering(engine), _without_begin(engine) as connection:
         try:
             yield connection
         except BaseException as error:
@@ -168,10 +168,26 @@ def _roll_back(connection: sa.Connection) -> None:
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection for one statement that reads: on PostgreSQL one round trip, not three; errors as ``answering``."""
-    if engine.dialect.name == "postgresql":
-        engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with answering(engine), engine.connect() as connection:
+    connecting = _without_begin(engine) if engine.dialect.name == "postgresql" else engine.connect()
+    with answering(engine), connecting as connection:
         yield connection
+
+
+@contextmanager
+def _without_begin(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose driver begins no transaction by itself.
+
+    Not by the isolation level AUTOCOMMIT of SQLAlchemy, which has the server set its default and set it back: two
+    round trips.
+    """
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 def _lost(engine: sa.Engine) -> Uncertain:
