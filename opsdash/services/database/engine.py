@@ -168,8 +168,8 @@ def _roll_back(connection: sa.Connection) -> None:
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection for one statement that reads: on PostgreSQL one round trip, not three; errors as ``answering``."""
-    connecting = _without_begin(engine) if engine.dialect.name == "postgresql" else engine.connect()
-    with answering(engine), connecting as connection:
+    connect = _without_begin if engine.dialect.name == "postgresql" else sa.Engine.connect
+    with answering(engine), connect(engine) as connection:  # an outage may show as it connects
         yield connection
 
 
