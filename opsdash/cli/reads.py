@@ -67,7 +67,7 @@ def status(*, as_json: bool, every_s: float | None) -> None:
             return
         console.broker.ping()  # an outage is reported once, not for each read
         console.unmanaged.look()
-        snapshot, failed = console.snapshot(), _failed(console)
+        snapshot, failed = console.snapshot(brief=True), _failed(console)
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
     if as_json:
@@ -117,10 +117,10 @@ def _picture(console: Console, every_s: float) -> Group:
 def queues(*, as_json: bool) -> None:
     """Pending tasks of each queue, by priority."""
     with connected() as console:
-        snapshot = console.snapshot()
+        snapshot = console.snapshot(brief=True)
         if any(queue.consumed is None for queue in snapshot.queues):
             console.unmanaged.look()  # unmanaged workers may take from it
-            snapshot = console.snapshot()
+            snapshot = console.snapshot(brief=True)
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
     for conflict in snapshot.layout_conflicts:

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -31,6 +31,8 @@ PARSED = 1_000_000
 _NAME = 64
 """Characters of the longest text that can be the name of its neighbour."""
 _CACHED = 100
+_FEW, _SHORT = 32, 500
+"""Keys of an object, and their characters together, that are remembered as they come."""
 _TAIL = 40
 """Characters before a name's end in which it may have begun."""
 
@@ -128,8 +130,11 @@ def is_secret_name(name: str) -> bool:
 
 def is_secret_text(text: str, depth: int = 0) -> bool:
     """Whether there is a secret in a text. Cost: in proportion to its length, below 1 µs for a few words."""
-    if len(text) < SHORTEST or MAYBE.search(text) is None:
-        return False
+    return len(text) >= SHORTEST and MAYBE.search(text) is not None and _is_secret(text, depth)
+
+
+def _is_secret(text: str, depth: int) -> bool:
+    """What `MAYBE` does not decide."""
     if is_format(text) or _assigned(text) is not None:
         return True
     if not text.isascii() and (spelled := _plain(text)) != text and _assigned(spelled) is not None:
@@ -164,7 +169,20 @@ def hides(kind: int, value: Any) -> bool:
 
 def hidden_keys(values: Mapping[Any, Any]) -> set[Any]:
     """Keys whose values are hidden, because of the key's name or of the value beside it."""
-    kinds = {key: kind for key in values if (kind := name_of(key))}
+    return _hidden_keys(values, _kinds(values))
+
+
+def _kinds(values: Mapping[Any, Any]) -> Mapping[Any, int]:
+    """The keys that say something, with what. Cost: one look into a cache where they are few and short."""
+    names = tuple(values)
+    try:
+        few = len(names) <= _FEW and len("".join(names)) <= _SHORT
+    except TypeError:  # not all of them are text
+        few = False
+    return _kinds_of_few(names) if few else _kinds_of(names)
+
+
+def _hidden_keys(values: Mapping[Any, Any], kinds: Mapping[Any, int]) -> set[Any]:
     if not kinds:
         return set()
     found = {key for key, kind in kinds.items() if hides(kind, values[key])}
@@ -204,13 +222,14 @@ def cleaned(value: Any, replace: Callable[[Any], Any], depth: int = 0) -> Any:
         return replace(value)
     depth += 1
     if isinstance(value, dict):
-        hidden, kept = hidden_keys(value), {}
+        kinds, kept = _kinds(value), {}
+        hidden = _hidden_keys(value, kinds) if kinds else ()
         for key, inner in value.items():
-            name = replace(key) if name_of(key) & ITSELF else key
+            name = replace(key) if kinds and kinds.get(key, 0) & ITSELF else key
             if key in hidden:
                 kept[name] = replace(inner)
             elif isinstance(inner, str):  # a call less for most of what is there
-                secret = len(inner) >= SHORTEST and MAYBE.search(inner) is not None and is_secret_text(inner, depth)
+                secret = len(inner) >= SHORTEST and MAYBE.search(inner) is not None and _is_secret(inner, depth)
                 kept[name] = replace(inner) if secret else inner
             else:
                 kept[name] = cleaned(inner, replace, depth) if isinstance(inner, _NESTED) else inner
@@ -254,6 +273,13 @@ def _plain(text: str) -> str:
 
 
 _cached = lru_cache(maxsize=8_192)(_name_of)
+
+
+def _kinds_of(names: Iterable[Any]) -> Mapping[Any, int]:
+    return {name: kind for name in names if (kind := name_of(name))}
+
+
+_kinds_of_few = lru_cache(maxsize=1_024)(_kinds_of)
 
 
 def _assigned(text: str, start: int = 0) -> int | None:

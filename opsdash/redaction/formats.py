@@ -64,6 +64,7 @@ _SIGNS = (
     "@tcp(",
     "@unix(",
 )
+_SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
 
 
 def is_format(text: str) -> bool:
@@ -76,5 +77,4 @@ def is_format(text: str) -> bool:
         return True
     if " " in text and _SCHEME.search(text) is not None:
         return True
-    low = text.lower()
-    return any(sign in low for sign in _SIGNS) and (_TEXT.search(text) is not None or _PEM.search(text) is not None)
+    return _SIGN.search(text.lower()) is not None and (_TEXT.search(text) is not None or _PEM.search(text) is not None)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import redis
@@ -37,39 +37,20 @@ from opsdash.model import (
 )
 from opsdash.operation import Operation, undo_details, with_recorded_undo
 from opsdash.redaction import HIDDEN
-from opsdash.services.audit.approvals import Approvals, PendingApproval
-from opsdash.services.audit.chain import ChainSigner
-from opsdash.services.audit.idempotency import ElsewhereRequest, TakenRequest, answered
-from opsdash.services.audit.log import AuditLog, DuplicateRequest
-from opsdash.services.audit.outbox import Outbox
-from opsdash.services.audit.reaper import Reaper
 from opsdash.services.authorization import check_approval, checked, lacks_role, objection
 from opsdash.services.best_effort import Listener, best_effort
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import connect
-from opsdash.services.database import engine
-from opsdash.services.failures.reading import FailedTasks
-from opsdash.services.monitoring.history import History
-from opsdash.services.monitoring.pace import Paces
-from opsdash.services.monitoring.poller import Poller
-from opsdash.services.monitoring.snapshot import SnapshotReader
-from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.database import plain
+from opsdash.services.once import Once, made
 from opsdash.services.queries import Reads
-from opsdash.services.queues.discovery import Discovery
-from opsdash.services.queues.find_task import TaskFinder
-from opsdash.services.queues.read import Queues
-from opsdash.services.queues.results import Results
-from opsdash.services.queues.search_tasks import TaskSearch
-from opsdash.services.queues.trash import Trash
 from opsdash.services.services import Services
-from opsdash.services.tenants.source import source
-from opsdash.services.tenants.sync import Tenants
-from opsdash.services.workers.remote_control import Remote
-from opsdash.services.workers.reports import Workers
-from opsdash.services.workers.task_holders import TaskHolders
-from opsdash.services.workers.unmanaged import UnmanagedWorkers
-from opsdash.services.workflows.look import WorkflowReader
 from opsdash.text import without_folders
+
+if TYPE_CHECKING:
+    from opsdash.services.audit.approvals import PendingApproval
+    from opsdash.services.audit.log import DuplicateRequest
+    from opsdash.services.monitoring.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -91,66 +72,24 @@ class Console(Reads):
         self.settings = settings
         self._operations = operations
         self.broker = connect(settings)
-        self.engine = engine.connect(settings.database_url, create=False)
-        signer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
-        outbox = None if settings.audit == "strict" else Outbox(self.broker)
-        self.audit = AuditLog(self.engine, signer, outbox=outbox, here=lambda: self.broker.identity)
-        self.pending_approvals = Approvals(
-            self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations
-        )
-        self.reaper = Reaper(
-            broker=self.broker, audit=self.audit, approvals=self.pending_approvals, evidence=self._evidence
-        )
-        self.pause = PauseFlags(self.broker)
-        self.queues, self.trash = Queues(self.broker), Trash(self.broker)
-        self.workers = Workers(self.broker, redact=settings.redact)
-        self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
-        self.unmanaged = UnmanagedWorkers(self.broker, settings)
-        self.history = History(self.broker)
-        self.failed = FailedTasks(self.broker, settings.task_url)
-        self.discovery = Discovery(self.broker)
-        holders = TaskHolders(remote := Remote(self.broker, self.unmanaged), redact=settings.redact)
-        self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact, self.failed.search)
-        self.finder = TaskFinder(
-            self.broker, holders, self.trash, Results(settings), self.queue_names, settings.redact, self.failed.find
-        )
-        self.workflows = WorkflowReader(
-            self.broker, holders, self.trash, self.failed.store, self.queue_names, settings.redact
-        )
-        self._snapshots = SnapshotReader(
-            broker=self.broker,
-            pause=self.pause,
-            queues=self.queues,
-            workers=self.workers,
-            unmanaged=self.unmanaged,
-            audit=self.audit,
-            tenants=self.tenants,
-            reaper=self.reaper,
-            trash=self.trash,
-            approvals=self.pending_approvals,
-            discovery=self.discovery,
-            paces=Paces(self.history, settings.objectives),
-        )
         self.services = Services(
-            settings=settings,
-            broker=self.broker,
-            queues=self.queues,
-            trash=self.trash,
-            pause=self.pause,
-            workers=self.workers,
-            unmanaged=self.unmanaged,
-            remote=remote,
-            finder=self.finder,
-            workflows=self.workflows,
-            tenants=self.tenants,
-            history=self.history,
-            audit=self.audit,
-            approvals=self.pending_approvals,
-            queue_names=self.queue_names,
-            snapshot=self.snapshot,
+            settings,
+            self.broker,
+            operations=operations,
+            evidence=self._evidence,
             carry_out=self.carry_out,
+            queue_names=self.queue_names,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.expiry_keeper.again_s)
+        if not plain.is_usual(settings.database_url):  # perhaps it is wrong: that is said now
+            _ = self.engine
+
+    @Once
+    def poller(self) -> Poller:
+        """Reads for every page, widget and waiting command of this process."""
+        from opsdash.services.monitoring.poller import Poller
+
+        again_s = self.services.snapshots.expiry_keeper.again_s
+        return Poller(self.snapshot, self.settings.poll_interval_s, again_s)
 
     def preview(self, operation: DeclaredOperation) -> Preview:
         """What ``operation`` would do now; changes nothing.
@@ -204,6 +143,8 @@ class Console(Reads):
             Unavailable: Something did not answer before anything was done; nothing was changed.
             Uncertain: It was begun, and how it ended is not known or not recorded.
         """
+        from opsdash.services.audit.log import DuplicateRequest  # SQLAlchemy: what only reads does without
+
         operation = checked(operation)
         if not isinstance(actor, str | Actor) or not str(getattr(actor, "name", actor)).strip():
             raise Invalid(f"expected the name of a user, got {actor!r}.", field="actor")
@@ -353,6 +294,8 @@ class Console(Reads):
 
     def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
+        from opsdash.services.audit.idempotency import ElsewhereRequest, TakenRequest, answered
+
         try:
             return with_recorded_undo(answered(self.audit, operation, actor, error), self.snapshot)
         except (TakenRequest, ElsewhereRequest) as taken:
@@ -361,8 +304,11 @@ class Console(Reads):
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing."""
-        for close in (self.poller.close, self.unmanaged.close, self.broker.client.close, self.engine.dispose):
-            best_effort("closing", close)
+        for part in (made(self, "poller"), made(self.services, "unmanaged"), self.broker.client):
+            if part is not None:
+                best_effort("closing", part.close)
+        if (engine := made(self.services, "engine")) is not None:
+            best_effort("closing", engine.dispose)
 
     def _record_refusal(
         self, operation: Operation, actor: Actor, error: Refused, request_id: UUID | None, facts: dict[str, Any]

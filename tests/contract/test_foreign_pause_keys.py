@@ -139,7 +139,7 @@ def test_whatever_lies_there_the_flag_alone_says_what_is_paused(broker: Broker, 
         with client.pipeline() as pipe:
             flags.ask(pipe, list(names))
             read = flags.answer(list(names), pipe.execute(raise_on_error=False))
-        expiry = PauseExpiry(Audit(), flags)
+        expiry = PauseExpiry(Audit, flags)
         expiry.look(read.active, read.left, read.epoch)
         expiry.write_ended()
         with client.pipeline() as pipe:
@@ -190,7 +190,7 @@ def test_a_story_without_its_flag_is_told_once_whatever_it_says(broker: Broker, 
         with broker.client.pipeline() as pipe:
             flags.ask(pipe, names)
             read = flags.answer(names, pipe.execute(raise_on_error=False))
-        expiry = PauseExpiry(audit, flags)
+        expiry = PauseExpiry(lambda: audit, flags)
         expiry.look(read.active, read.left, read.epoch)
         expiry.write_ended()
 

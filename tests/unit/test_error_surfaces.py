@@ -46,7 +46,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Opsdas
     monkeypatch.setenv("OPSDASH_DATABASE_URL", f"sqlite:///{tmp_path}/ops.sqlite3")
 
     def fail(error: OpsdashError) -> None:
-        def raises(*_: object) -> None:
+        def raises(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(Console, "preview", raises)

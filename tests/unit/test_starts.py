@@ -19,6 +19,15 @@ HEAVY = {*PAGE, "alembic", "celery", "kombu", "apprise", "msgspec", "prometheus_
 DATA = {"redis", "sqlalchemy", "asyncio"}
 OURS = {"opsdash.services", "opsdash.views", "opsdash.api", "opsdash.web", "opsdash.state", "opsdash.runs"}
 OTHERS = {f"opsdash.services.{name}" for name in ("doctor", "peers", "push", "notify", "tenants.tasks")}
+UNUSED = {
+    f"opsdash.services.{name}"
+    for name in (
+        *("audit.log", "audit.query", "database.engine", "database.tables", "monitoring.poller", "queues.find_task"),
+        *("queues.search_tasks", "workers.task_holders", "workers.remote_control", "workers.pools", "tenants.sync"),
+        *("workflows.look", "queues.results", "threads"),
+    )
+}
+"""Parts of a console that a look at it does without."""
 RUN = """
 import json, sys
 from opsdash.__main__ import main
@@ -63,10 +72,14 @@ def test_the_version_and_the_list_of_commands_import_no_command(option: str) -> 
     }
 
 
-def test_status_imports_no_page_no_celery_no_migrations_and_no_operation(sqlite_url: str, valkey: Valkey) -> None:
-    found = imported("status", environment={"OPSDASH_REDIS_URL": valkey.url, "OPSDASH_DATABASE_URL": sqlite_url})
-    assert {"redis", "sqlalchemy"} <= found
+@pytest.mark.parametrize("command", ["status", "queues"])
+def test_status_imports_no_page_no_celery_no_sqlalchemy_and_no_operation(
+    command: str, sqlite_url: str, valkey: Valkey
+) -> None:
+    found = imported(command, environment={"OPSDASH_REDIS_URL": valkey.url, "OPSDASH_DATABASE_URL": sqlite_url})
+    assert {"redis", "sqlite3"} <= found
     assert sorted(found & {*HEAVY, *(OURS - {"opsdash.services"}), *OTHERS, "rich.live", "http.client"}) == []
+    assert sorted(found & {"sqlalchemy", *UNUSED}) == []
     assert below("opsdash.operations.", found) == {"plugins"}
     assert below("opsdash.cli.", found) == {"commands", "help", "output", "plain", "reads", "strict", "summary"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -28,11 +28,14 @@ from opsdash.model import (
     untrusted,
 )
 from opsdash.model.untrusted import Unread
+from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.audit.details import public_params
-from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.text import format_duration
+
+if TYPE_CHECKING:
+    from opsdash.services.audit.log import AuditLog
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +101,15 @@ class Approvals:
     """Keeps, finds and takes them. One is taken once: by who approves it, or by its expiry.
 
     Attributes:
+        find_audit: Gives the log in which an expiry is noted: nothing else needs it.
         ttl_s: How long one waits.
         operations: Classes by name: what was asked for under another name, or with other fields, can't be done here.
     """
 
     broker: Broker
-    audit: AuditLog
+    signer: ChainSigner
     _: KW_ONLY
+    find_audit: Callable[[], AuditLog]
     ttl_s: int
     operations: Mapping[str, type[Any]]
     _logged: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
@@ -135,7 +140,7 @@ class Approvals:
                 f" ({len(text):,} bytes, {LARGE:,} at most).",
                 hint="Ask for less at once.",
             )
-        mac, ms = self.audit.signer.mac(f"approval:{pending.id}:{text}"), (self.ttl_s + KEPT_S) * 1000
+        mac, ms = self.signer.mac(f"approval:{pending.id}:{text}"), (self.ttl_s + KEPT_S) * 1000
         index = self.broker.keys.approvals
         self.broker.client.eval(_ADD, 2, key, index, text, mac, str(ms), pending.id, str(expires_at.timestamp()))
         return pending
@@ -242,7 +247,7 @@ class Approvals:
         # Of several consoles each may come here, so that one that dies leaves nothing undone: an entry ends once.
         waited = format_duration((expires_at - entry.timestamp).total_seconds())
         message = sentences(f"It was not approved within {waited}.", NOTHING_CHANGED)
-        self.audit.finish(entry, Status.REFUSED, {"message": message, "approved_by": EXPIRY})
+        self.find_audit().finish(entry, Status.REFUSED, {"message": message, "approved_by": EXPIRY})
 
     def _take(self, approval_id: str, by: str) -> bool:
         with self.broker.client.pipeline(transaction=False) as pipe:
@@ -286,7 +291,7 @@ class Approvals:
             self._log_once(approval_id, "is too large, or has another type")
             return None
         text, mac, taken = (fields.get(name, "") for name in ("asked", "mac", "taken"))
-        signer = self.audit.signer
+        signer = self.signer
         # Without a secret a request can't be authenticated.
         if not signer.keyed or not signer.is_mac(f"approval:{approval_id}:{text}", mac):
             self._log_once(approval_id, "was not written by opsdash, or with another key")

@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import Invalid, Unavailable
 from opsdash.model import AuditEntry
-from opsdash.services.database.tables import WRITTEN, audit_head, audit_log
+from opsdash.services.audit.entries import WRITTEN
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 UNKEYED = "unkeyed"
 """Key id of entries without OPSDASH_SECRET_KEY: their HMAC shows an accident, but no attack."""
@@ -33,20 +34,6 @@ LOST_KEY = "not set here, and the audit log was written with one; expected the o
 _PURPOSE = b"opsdash: seal the audit log"
 _BLOCK = 64
 """Bytes of a block of SHA-256."""
-_UNKEYED_HEAD = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
-_HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_UNKEYED_HEAD).with_for_update()
-_NEWEST = (
-    sa.select(audit_log.c.seq, audit_log.c.seal)
-    .where(audit_log.c.seq.is_not(None))
-    .order_by(audit_log.c.seq.desc())
-    .limit(1)
-)
-_FIRST_KEYED = (
-    sa.select(audit_log.c.seq)
-    .where(audit_log.c.seq.is_not(None), audit_log.c.key_id != UNKEYED)
-    .order_by(audit_log.c.seq)
-    .limit(1)
-)
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -110,7 +97,9 @@ class ChainSigner:
         keys = self.keys()
         if UNKEYED in keys:
             return Keyring(keys)
-        stored = connection.execute(sa.select(*_UNKEYED_HEAD)).one_or_none()
+        from opsdash.services.audit import chain_statements as statements  # SQLAlchemy, here and below
+
+        stored = connection.execute(statements.UNKEYED_HEAD).one_or_none()
         if stored is None or stored.unkeyed_seal is None:
             return Keyring(keys, _unkeyed_so_far(connection))
         if (key := keys.get(stored.unkeyed_key_id)) is None:
@@ -140,12 +129,14 @@ class ChainSigner:
         Raises:
             Unavailable: There is no secret here, and the log was written with one before.
         """
+        from opsdash.services.audit import chain_statements as statements
+
         key_id, key = self.key()
-        head: Any = connection.execute(_HEAD).one_or_none()
+        head: Any = connection.execute(statements.HEAD).one_or_none()
         if head is None:  # the row was removed; the newest entry still says where the chain ends
-            connection.execute(sa.insert(audit_head).values(id=1, seq=0, seal=""))
+            connection.execute(statements.NEW_HEAD)
             self._sign_unkeyed_head(connection, None)
-            head = connection.execute(_NEWEST).one_or_none()
+            head = connection.execute(statements.NEWEST).one_or_none()
         elif key_id == UNKEYED and head.unkeyed_seal is not None:
             raise Unavailable(LOST_KEY, setting=KEY, retry=False)
         elif head.unkeyed_key_id != key_id:
@@ -156,6 +147,8 @@ class ChainSigner:
 
     def _sign_unkeyed_head(self, connection: sa.Connection, head: Any) -> None:
         """When the secret is first set, and when it is rotated. A number that another key has signed stays."""
+        from opsdash.services.audit import chain_statements as statements
+
         key_id, key = self.key()
         if key_id == UNKEYED:
             return
@@ -171,15 +164,17 @@ class ChainSigner:
             "unkeyed_key_id": key_id,
             "unkeyed_seal": _unkeyed_seal(key, through),
         }
-        connection.execute(sa.update(audit_head).values(unkeyed_head))
+        connection.execute(statements.SIGN_HEAD, unkeyed_head)
 
 
 def _unkeyed_so_far(connection: sa.Connection) -> int:
     """Up to which number all entries are without a key. Cost: that many rows, once."""
-    keyed = connection.scalar(_FIRST_KEYED)
+    from opsdash.services.audit import chain_statements as statements
+
+    keyed = connection.scalar(statements.FIRST_KEYED)
     if keyed is not None:
         return int(keyed) - 1
-    newest = connection.execute(_NEWEST).one_or_none()
+    newest = connection.execute(statements.NEWEST).one_or_none()
     return 0 if newest is None else int(newest.seq)
 
 
@@ -226,7 +221,7 @@ def covered(row: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _fields(entry: AuditEntry) -> dict[str, Any]:
-    return {column.name: getattr(entry, column.name) for column in WRITTEN} | {"details": dict(entry.details)}
+    return {name: getattr(entry, name) for name in WRITTEN} | {"details": dict(entry.details)}
 
 
 def _moment(when: datetime | None) -> float | None:

@@ -26,7 +26,7 @@ from opsdash.services.audit.details import begun_in, stored
 from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
-from opsdash.services.database.engine import answering, short_label, statement, transaction
+from opsdash.services.database.engine import answering, reading, short_label, statement, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import TimeLimit
 
@@ -205,7 +205,7 @@ class AuditLog:
 
     def head(self) -> str:
         """``number:seal`` of the newest entry in the chain; keep copies of it. Cost: one query for one row."""
-        with answering(self.engine), self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             row = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
         return "" if row is None else f"{row.seq}:{row.seal}"
 
@@ -219,7 +219,7 @@ class AuditLog:
 
     def by_request(self, request_id: UUID) -> AuditEntry | None:
         """The entry of one request, if there is one."""
-        with answering(self.engine), self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             row = connection.execute(sa.select(audit_log).where(audit_log.c.request_id == request_id)).one_or_none()
         return None if row is None else entry_of_row(row)
 

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, times
-from opsdash.services.database.engine import answering
-from opsdash.services.database.tables import WRITTEN, audit_log
-from opsdash.text import as_text, safe
+from opsdash.services.audit.entries import WRITTEN, entry_of
+from opsdash.services.database.engine import answering, reading
+from opsdash.services.database.tables import audit_log
+from opsdash.text import as_text
 
 _EXPORT_CHUNK = 200
 _ROWS = 1_000
@@ -201,7 +202,7 @@ def in_progress(engine: sa.Engine, before: datetime, here: str, others_since: da
         audit_log.c.timestamp < before,
         sa.or_(broker == here, broker.is_(None), audit_log.c.timestamp >= others_since),
     )
-    with answering(engine), engine.connect() as connection:
+    with reading(engine) as connection:
         return tuple(map(entry_of_row, connection.execute(query.order_by(audit_log.c.timestamp).limit(100))))
 
 
@@ -242,13 +243,8 @@ def newest_first() -> sa.Select[Any]:
 
 def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     """One row of the table as a value."""
-    values = {column.name: row._mapping[column.name] for column in WRITTEN}
-    details = values["details"]
-    if not isinstance(details, dict):  # not written by opsdash
-        details = {"message": "The details of this entry are not a JSON object."}
-    kept = {"status": Status(values["status"]), "details": safe(details)}
-    kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}
-    return AuditEntry(**values | kept)
+    values = row._mapping
+    return entry_of({name: values[name] for name in WRITTEN})
 
 
 def _chosen(chosen: Filter) -> sa.Select[Any]:
@@ -270,10 +266,12 @@ def _chosen(chosen: Filter) -> sa.Select[Any]:
 
 
 def _read(engine: sa.Engine, chosen: Filter, limit: int, place: _Place | None) -> Page:
-    with answering(engine), engine.connect() as connection:
-        if chosen.text:
+    if chosen.text:
+        with answering(engine), engine.connect() as connection:
             return _search(connection, chosen, limit, place)
-        return _page(connection.execute(_older(_chosen(chosen), place).limit(limit + 1)).all(), limit)
+    with reading(engine) as connection:
+        found = connection.execute(_older(_chosen(chosen), place).limit(limit + 1)).all()
+    return _page(found, limit)
 
 
 def _search(connection: sa.Connection, chosen: Filter, limit: int, place: _Place | None) -> Page:

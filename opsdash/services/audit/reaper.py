@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import redis
 
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, Status, untrusted
-from opsdash.services.audit.approvals import Approvals
-from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
+
+if TYPE_CHECKING:
+    from opsdash.services.audit.approvals import Approvals
+    from opsdash.services.audit.log import AuditLog
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from opsdash.model import AuditEntry, Status
-from opsdash.services.database.tables import WRITTEN, audit_head, audit_log
+from opsdash.services.audit.entries import WRITTEN
+from opsdash.services.database.tables import audit_head, audit_log
 
 log = logging.getLogger(__name__)
 
@@ -17,14 +18,14 @@ _INSERT = sa.insert(audit_log)
 _FINISH = (
     sa.update(audit_log)
     .where(audit_log.c.id == sa.bindparam("new_id"), audit_log.c.status == Status.IN_PROGRESS.value)
-    .values({column: sa.bindparam(f"new_{column.name}") for column in WRITTEN if not column.primary_key})
+    .values({audit_log.c[name]: sa.bindparam(f"new_{name}") for name in WRITTEN if name != "id"})
 )
 _MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.bindparam("new_seal"))
 _FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:
-    row = {column.name: getattr(entry, column.name) for column in WRITTEN}
+    row = {name: getattr(entry, name) for name in WRITTEN}
     return row | {"status": entry.status.value, "details": dict(entry.details)}
 
 

@@ -252,22 +252,27 @@ class Noted:
     size: int | None = None
 
 
-def noted(client: Any, key: str, named: Sequence[tuple[str, str, int | None]], *, most: int) -> Iterator[Noted]:
+def noted(
+    client: Any, key: str, named: Sequence[tuple[str, str, int | None]], *, most: int, step: int = 1_000
+) -> Iterator[Noted]:
     """Strings with what a hash notes of each, both at one time.
 
     Args:
         key: The hash. ``named``: field, key of the string, and how many bytes it should have, where that is known.
         most: Bytes of one string that should have another size, ``MOST_BYTES`` or less; so many of them come at once.
+        step: Strings of one script; all are asked for together.
 
     Cost: one round trip, more only where their bytes are many.
     """
     waiting = list(named)
     while waiting:
-        keys = [key, *(one for _, one, _ in waiting)]
-        arguments = [part for field, _, size in waiting for part in (field, "" if size is None else size)]
+        steps = [waiting[at : at + step] for at in range(0, len(waiting), step)]
         with client.pipeline(transaction=False) as pipe:
-            pipe.eval(scripts.NOTED, len(keys), *keys, MOST_BYTES, most, *arguments)
-            (parts,) = pipe.execute()
+            for asked in steps:
+                keys = [key, *(one for _, one, _ in asked)]
+                arguments = [part for field, _, size in asked for part in (field, "" if size is None else size)]
+                pipe.eval(scripts.NOTED, len(keys), *keys, max(most, MOST_BYTES // len(steps)), most, *arguments)
+            parts = [part for found in pipe.execute() for part in found]
         later = []
         for one, note, text in zip(waiting, parts[::2], parts[1::2], strict=True):
             if text == -1:

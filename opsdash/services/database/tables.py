@@ -77,8 +77,6 @@ for _index, _first, *_further in (
     ("ix_audit_log_broker", "broker", "status", "operation"),
 ):
     sa.Index(_index, audit_log.c[_first], audit_log.c.timestamp.desc(), *(audit_log.c[name] for name in _further))
-WRITTEN = tuple(column for column in audit_log.c if column.server_default is None)
-"""What opsdash writes of an entry."""
 
 audit_head = sa.Table(
     "audit_head",

@@ -20,6 +20,7 @@ from opsdash.services.audit.reaper import Reaper
 from opsdash.services.database import time_limit
 from opsdash.services.database.engine import short_label
 from opsdash.services.database.time_limit import TimeLimit
+from opsdash.services.monitoring.brief_reads import RECENT
 from opsdash.services.pause.ended import Ended
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.tenants.sync import Tenants
@@ -27,8 +28,6 @@ from opsdash.services.tenants.sync import Tenants
 log = logging.getLogger(__name__)
 head_log = logging.getLogger("opsdash.audit.head")
 """A separate logger, so that a log collector also keeps the head of the hash chain."""
-RECENT = 20
-"""Operations that a snapshot carries."""
 FIRST_WAIT_S = 2.0
 """While nothing is known yet: a first connection takes longer than a later one."""
 LITTLE_S = 0.05

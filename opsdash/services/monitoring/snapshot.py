@@ -4,43 +4,49 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opsdash.errors import OpsdashError
+from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import OtherWorker, Snapshot, UnmanagedLook, Unread, WorkerStats
 from opsdash.services.audit.approvals import Approvals
-from opsdash.services.audit.log import AuditLog
-from opsdash.services.audit.reaper import Reaper
+from opsdash.services.audit.chain import ChainSigner
+from opsdash.services.audit.outbox import Outbox
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import ExpiryKeeper
-from opsdash.services.monitoring.database_reads import DatabaseReads
 from opsdash.services.monitoring.notification_figures import FIELD, LARGE_FIGURES, figures_of
 from opsdash.services.monitoring.pace import Paces
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
-from opsdash.services.pause.hold_expiry import HoldExpiry
 from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.lost_tasks import LeakCheck
-from opsdash.services.pause.schedule_expiry import ScheduleExpiry
 from opsdash.services.pause.verdict import Pace
 from opsdash.services.queues.discovery import Discovery, consumed
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.release_held import DueHolds
 from opsdash.services.queues.trash import Trash
-from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.rate_limits import RateLimits
 from opsdash.services.workers.reports import HELD, MAX_AGE_S, Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
+
+if TYPE_CHECKING:
+    from opsdash.services.audit.log import AuditLog
+    from opsdash.services.monitoring.brief_reads import BriefReads
+    from opsdash.services.monitoring.database_reads import DatabaseReads
 
 CLOCKS_S = 1.0
 """kombu writes times by the workers' clocks, which may be that far off."""
 
 
 class SnapshotReader:
-    """Reads snapshots and remembers the last good half of each side."""
+    """Reads snapshots and remembers the last good half of each side.
+
+    Args:
+        database: Makes what reads the database's half. ``brief``: what does so once, for a command.
+    """
 
     def __init__(
         self,
@@ -50,35 +56,35 @@ class SnapshotReader:
         queues: Queues,
         workers: Workers,
         unmanaged: UnmanagedWorkers,
-        audit: AuditLog,
-        tenants: Tenants,
-        reaper: Reaper,
+        signer: ChainSigner,
+        outbox: Outbox | None,
         trash: Trash,
         approvals: Approvals,
         discovery: Discovery,
         paces: Paces,
+        find_audit: Callable[[], AuditLog],
+        database: Callable[[PauseExpiry], DatabaseReads],
+        brief: Callable[[], BriefReads],
     ) -> None:
         self._discovery, self._paces = discovery, paces
         self._holds, self._due_holds, self._rate_limits = Holds(broker), DueHolds(broker), RateLimits(broker)
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
-        self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
+        self._unmanaged, self._trash, self._approvals = unmanaged, trash, approvals
+        self._signer, self._outbox = signer, outbox
         self._pace, self._shrinking = Pace(), LeakCheck()
         self.expiry_keeper = ExpiryKeeper(broker)
-        self._pause_expiry = PauseExpiry(audit, pause)
-        self._database = DatabaseReads(
-            audit=audit,
-            tenants=tenants,
-            approvals=approvals,
-            reaper=reaper,
-            expiry=self._pause_expiry,
-            ended=(HoldExpiry(audit, broker), ScheduleExpiry(audit, broker)),
-        )
+        self._pause_expiry = PauseExpiry(find_audit, pause)
+        self._make_database, self._make_brief = database, brief
+        self._database: DatabaseReads | None = None
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
         self._redis_read_s: float | None = None  # monotonic
 
-    def take(self) -> Snapshot:
+    def take(self, *, brief: bool = False) -> Snapshot:
         """A snapshot now. Never raises for an outage, and waits for the database a few tenths of a second at most.
+
+        Args:
+            brief: For a command that takes one: the database is read without SQLAlchemy where that is enough.
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, holds, limits, lengths and unacked), one
         more while something is paused, two while something is held, one while a rate is limited; five more every 10 s,
@@ -91,16 +97,31 @@ class SnapshotReader:
                 self._redis_read_s = time.monotonic()
             except OpsdashError as error:
                 redis_error, silent = error.explanation, error.silent
-            database = self._database.read(redis_answers=not redis_error)
+            database = self._read_database(redis_answers=not redis_error, brief=brief)
             return Snapshot(
                 taken_at=datetime.now(UTC),
                 redis_age_s=None if self._redis_read_s is None else time.monotonic() - self._redis_read_s,
                 redis_error=redis_error,
-                spooled=None if redis_error else self._audit.outbox_length(),
+                spooled=None if redis_error else self._outbox_length(),
                 silent=(*(["redis"] if silent else []), *database.pop("silent")),
                 **self._redis,
                 **database,
             )
+
+    def _read_database(self, *, redis_answers: bool, brief: bool) -> dict[str, Any]:
+        if brief and redis_answers and self._database is None and not self._pause_expiry.owes:
+            found = self._make_brief().read()
+            if found is not None:
+                return found
+        if self._database is None:
+            self._database = self._make_database(self._pause_expiry)
+        return self._database.read(redis_answers=redis_answers)
+
+    def _outbox_length(self) -> int | None:
+        try:
+            return 0 if self._outbox is None else self._outbox.count()
+        except Unavailable:
+            return None
 
     def _read_redis(self) -> dict[str, Any]:
         with self._broker.reading():
@@ -175,7 +196,7 @@ class SnapshotReader:
             "concurrency_limits": tuple(one for one in held.holds if one.hold.kind == "limit"),
             "rate_limits": limits,
             "redis_ms": redis_ms,
-            "notifications": figures_of(self._audit.signer, bounded_reads.field_of(figures)),
+            "notifications": figures_of(self._signer, bounded_reads.field_of(figures)),
             "unread": tuple(unread),
         }
 

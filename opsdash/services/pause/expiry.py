@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from opsdash.errors import OpsdashError
 from opsdash.model import PauseInfo, Status
-from opsdash.services.audit.log import AuditLog
 from opsdash.services.pause.flags import PauseFlags
+
+if TYPE_CHECKING:
+    from opsdash.services.audit.log import AuditLog
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +29,13 @@ class PauseExpiry:
 
     The story of a pause outlives its flag in the hash, so a console that starts later still finds it. After a flush
     the hash is gone too: then what this console saw last is what it has.
+
+    Args:
+        find_audit: Gives the log, once there is something to write down.
     """
 
-    def __init__(self, audit: AuditLog, flags: PauseFlags) -> None:
-        self._audit, self._flags = audit, flags
+    def __init__(self, find_audit: Callable[[], AuditLog], flags: PauseFlags) -> None:
+        self._find_audit, self._flags = find_audit, flags
         self._seen: dict[str | None, PauseInfo] = {}
         self._left: list[PauseInfo] = []
         self._owed: deque[PauseInfo] = deque()
@@ -50,6 +56,11 @@ class PauseExpiry:
             if flushed and queue not in active and queue not in with_details:
                 self._owed.append(info)
         self._seen = dict(active)
+
+    @property
+    def owes(self) -> bool:
+        """There is something to write down."""
+        return bool(self._owed or self._left)
 
     def write_ended(self) -> int:
         """Audits what ended. For one thread at a time, beside the one that looks.
@@ -76,21 +87,19 @@ class PauseExpiry:
         return written
 
     def _write(self, info: PauseInfo) -> bool:
-        now = datetime.now(UTC)
+        audit, now = self._find_audit(), datetime.now(UTC)
         expired = info.expires_at is not None and now >= info.expires_at - CLOCK_SLACK
         what = "all processing" if info.queue is None else f"queue {info.queue}"
         how = "expired" if expired else "was ended outside opsdash: its flag is gone"
         at = info.at.isoformat() if info.at else ""
         ended_at = min(now, info.expires_at) if expired and info.expires_at else now
-        return self._audit.note(
+        return audit.note(
             user=EXPIRY if expired else OUTSIDE,
             operation="resume_processing",
             status=Status.SUCCESS,
             timestamp=ended_at,
             # The same for every console that sees it, and another one's on another broker.
-            request_id=uuid5(
-                NAMESPACE_URL, f"opsdash:pause-end:{info.queue or '*'}:{info.epoch}:{at or self._audit.here()}"
-            ),
+            request_id=uuid5(NAMESPACE_URL, f"opsdash:pause-end:{info.queue or '*'}:{info.epoch}:{at or audit.here()}"),
             details={
                 "message": f"The pause of {what} by {info.by or 'somebody'} {how}.",
                 "params": {"queue": info.queue},

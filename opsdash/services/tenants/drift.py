@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Protocol
 
 from opsdash.model import TenantDrift
 from opsdash.model.untrusted import moment, whole, words
 from opsdash.services.tenants.index import TenantIndex
-from opsdash.services.tenants.source import TenantSource, Version
+from opsdash.services.tenants.version import Version
 
 NAMED = 5
 """Altered keys that are named. More are not looked for until these are put right."""
+
+
+class Versioned(Protocol):
+    """A source of tenants, as far as it is needed here."""
+
+    def version(self, after: datetime | None = None) -> Version | None:
+        """Cheap enough for a page; None where only reading everything could tell."""
+
+
+def in_use(rows: int | None, drift: TenantDrift | None, *, named: bool) -> bool | None:
+    """Whether there are tenants, were some at a sync, or a setting says where they are; None: not known.
+
+    Args:
+        rows: Of the source. ``drift``: what a look has found; None where Redis could not be asked.
+    """
+    if named or rows != 0:
+        return True
+    return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
 
 
 class DriftWatch:
@@ -19,7 +38,7 @@ class DriftWatch:
     It remembers how far it has come: with n tenants, n / 200 looks see every key.
     """
 
-    def __init__(self, source: TenantSource, index: TenantIndex) -> None:
+    def __init__(self, source: Versioned, index: TenantIndex) -> None:
         self._source, self._index = source, index
         self._cursor = 0
         self._altered: list[str] = []

@@ -28,6 +28,8 @@ from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, usable
 
 CHUNK = 500
 """Tenants read and written at a time: bounds memory here and the time Redis spends on one step."""
+STEP = 100
+"""Of these, how many one script reads or writes: Redis serves nobody else meanwhile. Some are sent together."""
 LOOKED_AT = 200
 """Keys that one look compares with what was written."""
 CHUNK_BYTES = 1_000_000
@@ -80,7 +82,7 @@ class TenantIndex:
             named = [(one.tenant_id, keys.tenant_config(one.tenant_id), len(one.text.encode())) for one in configs]
             texts = {
                 one.name: one
-                for one in bounded_reads.noted(self.broker.client, keys.tenants, named, most=COMPARED_BYTES)
+                for one in bounded_reads.noted(self.broker.client, keys.tenants, named, most=COMPARED_BYTES, step=STEP)
             }
         both = [(config, texts[config.tenant_id]) for config in configs]
         return [
@@ -88,15 +90,36 @@ class TenantIndex:
         ]
 
     def write(self, lock: QueueLock, configs: Sequence[Config]) -> int:
-        """Key and index entry of each, all in one step.
+        """As `write_in_steps`; how many were written in all."""
+        return sum(self.write_in_steps(lock, configs))
+
+    def write_in_steps(self, lock: QueueLock, configs: Sequence[Config]) -> Iterator[int]:
+        """Key and index entry of each, both in one step; how many each step has written.
+
+        Cost: one round trip for all of them.
 
         Raises:
-            Refused: The lease was lost; nothing of this was written.
+            Refused: The lease was lost before anything was written.
+            Uncertain: It was lost later.
         """
         keys = self.broker.keys
-        names = [keys.tenants, *(keys.tenant_config(config.tenant_id) for config in configs)]
-        args = [part for config in configs for part in (config.tenant_id, config.text, digest(config.text))]
-        return int(lock.run(_WRITE, names, *args))
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            for start in range(0, len(configs), STEP):
+                part = configs[start : start + STEP]
+                names = [lock.key, keys.tenants, *(keys.tenant_config(config.tenant_id) for config in part)]
+                args = [text for config in part for text in (config.tenant_id, config.text, digest(config.text))]
+                pipe.eval(_WRITE, len(names), *names, lock.value, int(LEASE_S * 1000), *args)
+            answers = pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+            if answer == LOST:
+                raise lost("the lock of the sync")
+            yield int(answer)
+
+    def is_empty(self) -> bool:
+        """No tenant has a key. Cost: one HLEN."""
+        return not self.broker.client.hlen(self.broker.keys.tenants)
 
     def remove(self, lock: QueueLock, tenant_ids: Sequence[str]) -> int:
         """Key and index entry of each; the number of keys that were there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from opsdash.redaction import FINGERPRINT, ITSELF, cleaned, is_secret_name, is_secret_text, name_of
+from opsdash.services.audit.chain import mac_with
 
 MAX_ID_LENGTH = 200
 MAX_CONFIG_BYTES = 1_000_000
@@ -26,8 +26,8 @@ _TRUTH = {**dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True), "": False
 """A column of text says it in these words; any other truth in Python's own way."""
 
 _encode = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, allow_nan=False
-).encode  # made once: it costs more than its work
+    sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False
+).encode  # made once: it costs more than its work; what was cleaned is new, and no circle
 _decode = json.JSONDecoder().decode
 _canonical = json.JSONEncoder(sort_keys=True).encode
 
@@ -58,9 +58,10 @@ def public_config(row: Any, secret: bytes) -> str:
     settings = _settings(row.get("settings"))
     api_key = row.get("api_key")
 
+    mac = mac_with(secret)
+
     def fingerprint(value: Any) -> str:
-        message = f"{tenant_id}\0{_canonical(value)}".encode()
-        return FINGERPRINT + hmac.digest(secret, message, "sha256").hex()[:16]
+        return FINGERPRINT + mac(f"{tenant_id}\0{_canonical(value)}".encode())[:16]
 
     try:
         text = _encode(

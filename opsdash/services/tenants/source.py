@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from opsdash.config.parsers import TENANT_COLUMNS
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.redaction import masked
@@ -25,26 +24,10 @@ from opsdash.services.database.engine import answering, lacks_table
 from opsdash.services.database.tables import UtcDateTime, tenant_config
 from opsdash.services.tenants.index import CHUNK
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, OVERSIZED, id_of, instant
+from opsdash.services.tenants.version import Version, columns, is_named
 from opsdash.text import without_folders
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What a source can tell without reading its rows.
-
-    Attributes:
-        rows: The number of rows.
-        newest: The latest change among them, in UTC; None: unknown.
-        since: The first change after the asked time, in UTC; None: none, or unknown.
-        mark: The sum of all their times of change: it differs when any of them differs. Empty: unknown.
-    """
-
-    rows: int
-    newest: datetime | None = None
-    since: datetime | None = None
-    mark: str = ""
 
 
 class TenantSource(Protocol):
@@ -229,9 +212,7 @@ def source(settings: Settings, engine: sa.Engine) -> TenantSource:
     """The source that the settings name."""
     if settings.tenant_source:
         return CallableSource(settings.tenant_source)
-    own = {name: name for name in TENANT_COLUMNS}
-    named = settings.tenant_table != tenant_config.name or bool(settings.tenant_columns)
-    return TableSource(engine, settings.tenant_table, {**own, **dict(settings.tenant_columns)}, named)
+    return TableSource(engine, settings.tenant_table, columns(settings), is_named(settings))
 
 
 def load(path: str) -> Callable[[], Any]:

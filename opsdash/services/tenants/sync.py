@@ -17,10 +17,12 @@ from opsdash.services import dataframes
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import QueueLock
+from opsdash.services.tenants import drift as tenant_drift
 from opsdash.services.tenants.drift import DriftWatch
 from opsdash.services.tenants.index import CHUNK, Config, TenantIndex, in_steps
 from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, instant, public_config
-from opsdash.services.tenants.source import TenantSource, Version
+from opsdash.services.tenants.source import TenantSource
+from opsdash.services.tenants.version import Version
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -119,9 +121,7 @@ class Tenants:
         Args:
             rows: What `count` has said. ``drift``: what `drift` has said; None where Redis could not be asked.
         """
-        if self.source.named or rows != 0:
-            return True
-        return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
+        return tenant_drift.in_use(rows, drift, named=self.source.named)
 
     def drift(self) -> TenantDrift:
         """Whether database and Redis differ, as far as a poller can know; see `DriftWatch`.
@@ -255,6 +255,7 @@ class Tenants:
     ) -> None:
         rows_in_all = version.rows if version else 0
         self.index.adopt(lock)
+        first = self.index.is_empty()  # then nothing has to be compared
         # Before the rows: a tenant that comes back meanwhile is written again by what follows.
         for orphans in self._to_remove(remove) if remove else ():
             if cancelled():
@@ -268,11 +269,12 @@ class Tenants:
                 report.cancelled = True
                 return
             for part in in_steps(self._configs(rows, secret, report)):
-                differing = [config for config, _held in self.index.differing(part, lock)]
+                differing = part if first else [config for config, _held in self.index.differing(part, lock)]
                 if differing:
                     if not report.written and not report.removed:
                         self.index.begin(lock)
-                    report.written += self.index.write(lock, differing)
+                    for written in self.index.write_in_steps(lock, differing):
+                        report.written += written
                 report.unchanged += len(part) - len(differing)
                 report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
             on_progress(report.rows, max(report.rows, rows_in_all))

@@ -52,4 +52,10 @@ def test_a_process_that_only_sends_tasks_pays_for_nothing(loaded: tuple[set[str]
     assert "opsdash.worker" in before
     assert not {"redis", "opsdash.worker.bootstep"} & before
     ours = {name for name in before if name.partition(".")[0] == "opsdash"}
-    assert ours == {"opsdash", "opsdash.keys", "opsdash.worker", "opsdash.worker.auto", "opsdash.worker.sent_time"}
+    assert ours == {
+        "opsdash",
+        "opsdash.keys",
+        "opsdash.worker",
+        "opsdash.worker.auto",
+        "opsdash.worker.sent_time",
+    }
