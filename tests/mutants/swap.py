@@ -22,6 +22,7 @@ from typing import Any
 
 MUTANT = "OPSDASH_TEST_MUTANT"
 """The path of the mutant."""
+PACKAGE = f"{Path(__file__).parents[2] / 'opsdash'}{os.sep}"
 EACH_S = 0.2
 """Between two notes of what a program has run."""
 COVERED = "OPSDASH_TEST_COVERED"
@@ -29,30 +30,44 @@ COVERED = "OPSDASH_TEST_COVERED"
 
 
 def apply(path: str) -> int:
-    """Puts the mutant's code into each function that has the original's; gives their number."""
+    """Puts the mutant's code into each function that has the original's; gives their number.
+
+    Decorators keep functions, classes with slots copy them: they are found wherever they are.
+    """
     module, file, name, line, code = marshal.loads(Path(path).read_bytes())
     importlib.import_module(module)
-    gc.unfreeze()  # what a fork server has frozen is in no list
-    return put(code, originals(gc.get_objects(), file, name, line))
+    if not KNOWN:
+        gc.unfreeze()  # what a fork server has frozen is in no list
+    number = 0
+    for function in [*KNOWN.get((file, name, line), ()), *functions()]:
+        if place_of(function) == (file, name, line):
+            function.__code__ = code
+            number += 1
+    return number
 
 
-def originals(objects: Iterable[object], file: str, name: str, line: int) -> list[types.FunctionType]:
-    """The functions that were made of one definition: decorators keep them, classes with slots copy them."""
-    return [
-        found
-        for found in objects
-        if type(found) is types.FunctionType
-        and found.__code__.co_filename == file
-        and found.__code__.co_qualname == name
-        and found.__code__.co_firstlineno == line
-    ]
+Place = tuple[str, str, int]
+KNOWN: dict[Place, list[types.FunctionType]] = {}
+"""Functions that are frozen: a process that forks for each mutant looks for them once."""
 
 
-def put(code: types.CodeType, functions: list[types.FunctionType]) -> int:
-    """Replaces their code."""
-    for function in functions:
-        function.__code__ = code
-    return len(functions)
+def functions() -> Iterable[types.FunctionType]:
+    """All of the package that are not frozen."""
+    return (found for found in gc.get_objects() if type(found) is types.FunctionType and PACKAGE in place_of(found)[0])
+
+
+def place_of(function: types.FunctionType) -> Place:
+    """Where a function was defined."""
+    code = function.__code__
+    return code.co_filename, code.co_qualname, code.co_firstlineno
+
+
+def freeze() -> None:
+    """Remembers all functions there are; collections of garbage in a fork then copy no memory for what is here."""
+    for function in functions():
+        KNOWN.setdefault(place_of(function), []).append(function)
+    gc.collect()
+    gc.freeze()
 
 
 def begin() -> None:
@@ -67,8 +82,7 @@ def watcher() -> Any:
     """Coverage of the package, in memory."""
     import coverage
 
-    package = str(Path(__file__).parents[2] / "opsdash" / "*")
-    return coverage.Coverage(data_file=None, config_file=False, include=[package], messages=False)
+    return coverage.Coverage(data_file=None, config_file=False, include=[f"{PACKAGE}*"], messages=False)
 
 
 def watch(folder: str, test: str) -> None:
