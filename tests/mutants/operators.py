@@ -89,6 +89,8 @@ class _Finder(cst.CSTVisitor):
             for kind, operator in mutation_operators:
                 if isinstance(node, kind):
                     for new in operator(node):
+                        if isinstance(node, cst.Call) and _is_strict(node) and not _is_strict(new):
+                            continue
                         self.found.append((".".join(self.names), node, new, self.statements[-1], self.top))
         return True
 
@@ -107,6 +109,15 @@ class _Finder(cst.CSTVisitor):
 
 def _is_docstring(node: cst.CSTNode) -> bool:
     return isinstance(node, cst.Expr) and isinstance(node.value, cst.BaseString)
+
+
+def _is_strict(node: cst.CSTNode) -> bool:
+    """A call with ``strict=True``, as of ``zip``: it is there for what never happens."""
+    return isinstance(node, cst.Call) and any(
+        arg.keyword and arg.keyword.value == "strict" and cst.ensure_type(arg.value, cst.Name).value == "True"
+        for arg in node.args
+        if isinstance(arg.value, cst.Name)
+    )
 
 
 def _called(node: cst.Call) -> str:
