@@ -111,7 +111,7 @@ def test_what_has_no_request_is_applied_as_it_is(kind: str, gate: Gate, back: li
     assert made.take_waiting(lambda _request: True) == []
 
 
-@pytest.mark.parametrize("kind", ["threads", "gevent"])
+@pytest.mark.parametrize("kind", ["threads", "gevent", "eventlet"])
 def test_a_task_that_a_pause_has_caught_goes_back_and_is_not_accepted(kind: str, gate: Gate, back: list[Any]) -> None:
     _, pool = looks(kind, gate, back)
     one = Request(gate)
