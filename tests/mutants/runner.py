@@ -31,6 +31,8 @@ from support import programs, services
 
 AT_ONCE = 400
 """So many tests are measured in one process."""
+QUICK_S = 0.1
+"""Tests that take less are all run before the others: one of each test function first."""
 LEAST_LIMIT_S = 30.0
 """A test with a mutant has this long, and five times as long as without."""
 
@@ -241,21 +243,19 @@ class Runner:
         return found
 
     def tests_of(self, mutant: operators.Mutant) -> list[str]:
-        """Those that run its line, the likeliest first, within the budget."""
+        """Those that run its line, the likeliest and the quick ones first, within the budget."""
         lines = self.index.get(str(operators.ROOT / mutant.file), {})
         first, last = mutant.lines
         names = {test for number in range(first, last + 1) for test in lines.get(number, ())}
         took = {name: self.coverage["tests"][name][0] for name in names}
         ordered = sorted(names, key=took.__getitem__)
-        others: list[str] = []
-        functions: set[str] = set()
+        one_each = {name.partition("[")[0]: name for name in reversed(ordered)}
+        first_ones = sorted(one_each.values(), key=took.__getitem__)
+        quick = [name for name in ordered if took[name] < QUICK_S]
         chosen = [name for name in self.likely[mutant.file] if name in names][:10]
-        for name in ordered:
-            function = name.partition("[")[0]
-            (others if function in functions else chosen).append(name)
-            functions.add(function)
+        chosen += [name for name in first_ones if took[name] < QUICK_S] + quick + first_ones
         within, sum_s = [], 0.0
-        for name in dict.fromkeys([*chosen, *others]):
+        for name in dict.fromkeys([*chosen, *ordered]):
             sum_s += took[name]
             if within and sum_s > self.budget_s:
                 break
