@@ -26,6 +26,7 @@ ARTIFACTS = operators.ROOT / "tests" / "artifacts" / "mutants"
 SETS = {"default": "not slow and not long", "long": "long and not slow"}
 TESTS = ("unit", "api", "contract", "integration", "property", "security")
 FILES = ("opsdash/worker", "opsdash/services", "opsdash/operations", "opsdash/operation.py", "opsdash/beat")
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 REASONS = Path(__file__).with_name("equivalent.txt")
 
 
@@ -46,6 +47,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--measure", action="store_true", help="find out again which test runs which line")
     parser.add_argument("--known", action="store_true", help="only tests of which that is known already")
     parser.add_argument("--report", action="store_true", help="print the table of what is known, and the survivors")
+    parser.add_argument("--write", action="store_true", help="with --report: into tests/mutants/RESULTS.md")
     return parser.parse_args(words)
 
 
@@ -74,17 +76,22 @@ def drawn(given: argparse.Namespace, file: str) -> list[operators.Mutant]:
     return made[: given.sample]
 
 
-def report(store: results.Store, files: list[str]) -> None:
-    """Prints it."""
+def report(store: results.Store, files: list[str]) -> str:
+    """The table of the files that were tried, and the survivors with their reasons."""
+    tried = {result.file for result in store.found.values()}
+    keys = {file: {mutant.key for mutant in operators.mutants(file)[0]} for file in files if file in tried}
+    found = [result for result in store.found.values() if result.key in keys.get(result.file, ())]
     known = equivalent()
-    pool = {file: len(operators.mutants(file)[0]) for file in files}
-    found = [result for result in store.found.values() if result.file in pool]
-    print(results.table(found, known, pool))
-    for result in sorted(found, key=lambda r: (r.file, r.line)):
-        if result.state in results.SURVIVED:
-            reason = known.get(result.key, "")
-            text = results.change(result.before, result.after)
-            print(f"{result.key} {result.file}:{result.line} {result.state} {text}{f' [{reason}]' if reason else ''}")
+    pool = {file: len(of) for file, of in keys.items()}
+    return f"{results.table(found, known, pool)}\n\n{results.survivors(found, known)}\n"
+
+
+def write(text: str) -> None:
+    """Puts the report into RESULTS.md, between its marks."""
+    path = Path(__file__).with_name("RESULTS.md")
+    before, _, rest = path.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -93,7 +100,8 @@ def main(words: list[str] | None = None) -> int:
     files = sources(given.files)
     store = results.Store(ARTIFACTS / f"{given.set}.jsonl")
     if given.report:
-        report(store, files)
+        text = report(store, files)
+        (write if given.write else print)(text)
         return 0
     covered = ARTIFACTS / f"covered-{given.set}.json"
     if given.measure:

@@ -119,6 +119,18 @@ def table(results: Iterable[Result], equivalent: dict[str, str], pool: dict[str,
     return "\n".join([*rows, "", f"95 % interval of the share that is killed: {low:.1%} to {high:.1%}."])
 
 
+def survivors(results: Iterable[Result], equivalent: dict[str, str]) -> str:
+    """Markdown: a line for each, by file; those that are no other program last, with their reasons."""
+    left = sorted((r for r in results if r.state in SURVIVED), key=lambda r: (r.key in equivalent, r.file, r.line))
+    rows = ["| mutant | where | change | reason |", "|---|---|---|---|"]
+    for one in left:
+        text = change(one.before, one.after).replace("|", "\\|").replace("`", "'")
+        reason = equivalent.get(one.key, f"{'no test runs it' if one.state == 'untested' else 'open'}")
+        where = f"{one.file.removeprefix('opsdash/')}:{one.line}"
+        rows.append(f"| {one.key} | {where} | `{text[:160]}` | {reason} |")
+    return "\n".join(rows)
+
+
 def _row(name: str, row: Counter[str]) -> str:
     count = row["tried"] - row["equivalent"]
     share = f"{100 * (row['killed'] + row['timeouts']) / count:.0f}" if count else ""
