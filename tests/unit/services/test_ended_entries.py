@@ -10,10 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import fakeredis
 import pytest
 
 from opsdash.errors import Unavailable
 from opsdash.model import PauseInfo, Status
+from opsdash.model.key_layout import Layout
+from opsdash.services.broker.client import Broker as RealBroker
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.pause.ended import Ended
 from opsdash.services.pause.expiry import EXPIRY, OUTSIDE, PauseExpiry
 from opsdash.services.pause.hold_expiry import HoldExpiry
@@ -298,3 +302,20 @@ def test_a_schedules_pause_of_nobody_has_an_entry_too() -> None:
     details = entry["details"]
     assert details["message"] == "The pause of schedule nightly by somebody expired."
     assert (details["paused_at"], details["paused_s"], details["reason"]) == ("", None, "")
+
+
+def test_holds_that_ended_are_read_from_redis_written_once_and_forgotten_there() -> None:
+    client = fakeredis.FakeRedis(decode_responses=True)
+    broker = RealBroker(client, Layouts.fixed(client, Layout()), "test", ("celery",))
+    audit = Audit()
+    expiry = HoldExpiry(audit, broker)  # type: ignore[arg-type]
+    assert expiry.write_ended() == 0
+    names = [f"{number:012x}:{OVER.isoformat()}" for number in range(3)]
+    for name in names:
+        client.hset(broker.keys.hold_ended, name, json.dumps({"kind": "task", "name": "shop.*", "by": "maria"}))
+    audit.fails = 1
+    assert expiry.write_ended() == 0
+    assert client.hlen(broker.keys.hold_ended) == 3, "owed"
+    assert expiry.write_ended() == 3
+    assert client.hgetall(broker.keys.hold_ended) == {}
+    assert sorted(note["details"]["hold"] for note in audit.notes) == [name[:12] for name in names]
