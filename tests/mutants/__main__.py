@@ -108,6 +108,10 @@ def main(words: list[str] | None = None) -> int:
         covered.unlink(missing_ok=True)
     first = results.Store(ARTIFACTS / "default.jsonl").found if given.survivors else {}
 
+    if given.survivors:
+        left = {result.file for result in first.values() if result.state in results.SURVIVED}
+        files = [file for file in files if file in left]
+
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 

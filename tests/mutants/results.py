@@ -47,7 +47,7 @@ class Result:
 
 
 class Store:
-    """Results by mutant: a line of JSON each, the last one counts."""
+    """Results by mutant: a line of JSON each. What was killed once stays so: later runs may have had fewer tests."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,13 +55,19 @@ class Store:
         if path.exists():
             for line in path.read_text().splitlines():
                 result = Result(**json.loads(line))
-                self.found[result.key] = result
+                self._keep(result)
 
     def add(self, result: Result) -> None:
-        self.found[result.key] = result
+        self._keep(result)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as out:
             out.write(json.dumps(asdict(result)) + "\n")
+
+    def _keep(self, result: Result) -> None:
+        before = self.found.get(result.key)
+        if before is None or before.state not in KILLED:
+            weaker = before is not None and before.state == "survived" and result.state == "untested"
+            self.found[result.key] = before if weaker else result  # type: ignore[assignment]
 
 
 def change(before: str, after: str, around: int = 30) -> str:
