@@ -125,7 +125,11 @@ def guided_run(name: str, seconds: float, seed: int) -> int:
     one = options(hypothesis.given(target.values)(target.run)).hypothesis.fuzz_one_input
     corpus = ARTIFACTS / name
     corpus.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(seed)
+    for number in range(40):  # Hypothesis draws little from few bytes, and libFuzzer begins with none
+        (corpus / f"seed-{number}").write_bytes(rng.randbytes(rng.randint(100, 4_000)))
     limits = [f"-max_total_time={seconds:.0f}", "-timeout=20", f"-rss_limit_mb={MOST_MB}", "-max_len=4096"]
+    limits.append("-len_control=0")
     atheris.Setup(
         [sys.argv[0], *limits, f"-seed={seed}", f"-artifact_prefix={corpus}/", "-print_final_stats=1", str(corpus)], one
     )
