@@ -248,7 +248,12 @@ def api_body(pair: tuple[str, bytes]) -> None:
 
 def typed_again(operation: Operation) -> None:
     """Its command line, typed into a shell, is the same operation."""
-    words = shlex.split(command_line(operation))
+    line = command_line(operation)
+    if (
+        "$'" in line
+    ):  # bash's way to write what can't be typed, which shlex does not know: test_shell_words.py asks bash
+        return
+    words = shlex.split(line)
     command = operation_command(type(operation))
     given = command.make_context("x", words[2:]).params
     for field, value in operation.params().items():
