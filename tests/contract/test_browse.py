@@ -9,6 +9,7 @@ from support.rows import fill
 
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.browse import browse
+from opsdash.services.queues.peek import LARGE
 
 
 def test_a_page_goes_on_where_the_last_one_ended_and_shows_the_end_as_well(broker: Broker, client: redis.Redis) -> None:
@@ -41,3 +42,17 @@ def test_a_page_in_the_middle_of_a_long_list_is_walked_to_a_few_times_and_not_fo
     calls = broker.client.info("commandstats")
     assert "cmdstat_lindex" not in calls
     assert calls["cmdstat_lrange"]["calls"] < 10
+
+
+def test_a_message_that_is_too_large_to_look_into_is_shown_with_its_size_in_its_place(
+    broker: Broker, client: redis.Redis
+) -> None:
+    fill(client, broker.lists("celery")[0], 1)
+    client.rpush(broker.lists("celery")[0], "x" * (LARGE + 1))
+    client.rpush(broker.lists("celery")[0], "x" * LARGE)
+    limit, large, small = browse(broker, "celery", 1, 20, last=0).messages
+    assert (large.position, large.priority, large.size_bytes) == (2, 0, LARGE + 1)
+    assert large.unreadable == "not looked into: larger than 262.1 kB"
+    assert (limit.position, limit.size_bytes) == (1, LARGE)
+    assert limit.unreadable.startswith("unreadable")
+    assert (small.position, small.unreadable) == (3, "")

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from opsdash.worker.gate import MOST_COUNTED, READY, Gate, PauseState
+from opsdash.model.hold import Hold
+from opsdash.worker.gate import MOST_COUNTED, OVER, READY, TOO_LONG, Gate, PauseState
 from opsdash.worker.health import memory_bytes
+from opsdash.worker.hold_rules import HoldRules
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.requeue import PutBack
+from opsdash.worker.set_aside import Held
 
 
 class Lost(Exception):  # noqa: N818 - it plays one of kombu's
@@ -220,3 +223,159 @@ def test_what_a_pause_takes_back_is_not_counted_as_started(gate: Gate, returned:
     close(gate, everything=True)
     gate.take_back(one)
     assert (gate.started, returned) == ({"celery": 0}, [one])
+
+
+HELD = HoldRules((Hold(id="a1", kind="task", name="shop.mail", queue="celery"),))
+
+
+def mail(queue: str = "celery") -> Any:
+    one = request(queue)
+    one.name = "shop.mail"
+    return one
+
+
+@pytest.fixture
+def aside(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What was set aside; ``answer`` is Redis's, ``left`` are the requests that it does not take."""
+    found: dict[str, Any] = {"held": [], "copied": [], "answer": {"refused": 0}, "left": []}
+
+    def set_aside(channel: Any, held: Sequence[Held]) -> Any:
+        if isinstance(found["answer"], Exception):
+            raise found["answer"]
+        found["held"] += held
+        return found["answer"], found["left"]
+
+    def copy_aside(channel: Any, held: Held) -> bool:
+        found["copied"].append(held)
+        return True
+
+    monkeypatch.setattr("opsdash.worker.gate.set_aside", set_aside)
+    monkeypatch.setattr("opsdash.worker.gate.copy_aside", copy_aside)
+    return found
+
+
+def test_a_new_worker_passes_all_and_counts_each_start(gate: Gate, passed: list[Any]) -> None:
+    assert (gate.closed, gate.refused, gate.holding(), gate.health()) == (False, "", READY, READY)
+    for _ in range(3):
+        gate.on_task_request(request())
+    assert (gate.started, len(passed)) == ({"celery": 3}, 3)
+
+
+def test_as_many_queues_as_are_counted_stay_whether_consumed_or_not(gate: Gate) -> None:
+    for number in range(MOST_COUNTED):
+        gate.on_task_request(request(f"customer-{number}"))
+    assert len(gate.started_by_queue([])) == MOST_COUNTED
+    gate.on_task_request(request("one-more"))
+    assert gate.started_by_queue(["one-more"]) == {"one-more": 1}
+
+
+def test_a_drained_worker_starts_nothing_of_any_queue_and_knows_it(gate: Gate, returned: list[Any]) -> None:
+    close(gate)
+    assert gate.drain(on=True)
+    assert (gate.state.stops_queues, gate.state.holds_all, gate.state.paused) == (True, True, False)
+    one = request("reports")
+    gate.on_task_request(one)
+    assert returned == [one]
+    assert not gate.drain(on=True), "nothing to apply"
+    assert gate.drain(on=False)
+    assert not gate.closed
+
+
+def test_a_state_says_what_is_paused() -> None:
+    assert str(PauseState(everything=True)) == "all queues are paused"
+    assert str(PauseState(queues=frozenset({"b", "a"}))) == "paused: a, b"
+    assert str(PauseState()) == "nothing is paused"
+
+
+def test_each_state_is_followed_before_it_counts(gate: Gate) -> None:
+    followed: list[Any] = []
+    gate.follow = lambda state: followed.append((state.everything, gate.state.everything))
+    close(gate, everything=True)
+    assert followed == [(True, False)]
+
+
+def test_a_held_task_is_set_aside_and_those_of_other_queues_run(
+    gate: Gate, passed: list[Any], returned: list[Any], aside: dict[str, Any]
+) -> None:
+    close(gate, rules=HELD)
+    one, other = mail(), mail("emails")
+    gate.on_task_request(one)
+    gate.on_task_request(other)
+    assert aside["held"] == [Held(request=one, ids=("a1",))]
+    assert (passed, returned) == ([other], [])
+    assert gate.holding() == READY
+
+
+def test_a_pause_of_its_queue_comes_before_a_hold(gate: Gate, returned: list[Any], aside: dict[str, Any]) -> None:
+    close(gate, rules=HELD, queues=frozenset({"celery"}))
+    one = mail()
+    gate.on_task_request(one)
+    assert (returned, aside["held"]) == ([one], [])
+
+
+def test_held_and_paused_messages_go_their_ways_the_last_one_first(
+    gate: Gate, returned: list[Any], aside: dict[str, Any]
+) -> None:
+    close(gate, rules=HELD, queues=frozenset({"emails"}))
+    one, two, three = mail(), request("emails"), mail()
+    two.name = "other"
+    assert gate.put_back(one, two, three) == PutBack(aside=2, moved=1)
+    assert [held.request for held in aside["held"]] == [three, one]
+    assert returned == [two]
+    assert gate.put_back(mail()) == PutBack(aside=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"refused": 1}, "Redis takes no more"),
+        ({"refused": 1, "long": 1}, TOO_LONG),
+        (RuntimeError("no"), "RuntimeError: no"),
+    ],
+)
+def test_what_redis_does_not_set_aside_runs_is_told_and_is_not_looked_at_again_by_these_rules(
+    gate: Gate, passed: list[Any], aside: dict[str, Any], answer: Any, why: str
+) -> None:
+    close(gate, rules=HELD)
+    one = mail()
+    aside["answer"], aside["left"] = answer, [one]
+    gate.on_task_request(one)
+    assert passed == [one]
+    assert gate.holding() == why
+    assert getattr(one.message, OVER) is HELD
+    assert not gate.stops(one)
+    aside["answer"], aside["left"] = {"refused": 0}, []
+    gate.on_task_request(mail())
+    assert gate.holding() == READY
+
+
+def test_a_held_task_that_has_not_begun_is_set_aside_by_the_last_look(gate: Gate, aside: dict[str, Any]) -> None:
+    close(gate, rules=HELD)
+    one, late, refused = mail(), mail(), mail()
+    assert gate.try_put_back(one)
+    assert gate.copy_back(late)
+    assert (aside["held"], aside["copied"]) == ([Held(request=one, ids=("a1",))], [Held(request=late, ids=("a1",))])
+    aside["left"] = [refused]
+    assert not gate.try_put_back(refused), "it must run"
+
+
+def test_a_task_without_a_slot_waits_and_what_redis_refuses_runs(
+    gate: Gate, passed: list[Any], aside: dict[str, Any]
+) -> None:
+    noted: list[Any] = []
+
+    def note(request: Any, limit: str, *, runs: bool) -> None:
+        noted.append((request, limit, runs))
+
+    limits: Any = SimpleNamespace(short_of=lambda request: "" if request is free else "l1", note=note, error="")
+    free, waits, runs = mail(), mail(), mail()
+    gate.limits = limits
+    gate.on_task_request(free)
+    gate.on_task_request(waits)
+    aside["left"] = [runs]
+    gate.on_task_request(runs)
+    assert passed == [free, runs]
+    assert noted == [(waits, "l1", False), (runs, "l1", True)]
+    assert [held.ids for held in aside["held"]] == [("l1",), ("l1",)]
+    limits.error = "no script"
+    assert gate.holding() == "no script"
