@@ -20,14 +20,14 @@ def scale(folder: Path, *words: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_workers_and_pages_are_measured_and_drawn_and_what_was_measured_before_stays(tmp_path: Path) -> None:
+def test_workers_and_messages_are_measured_and_drawn_and_what_was_measured_before_stays(tmp_path: Path) -> None:
     (tmp_path / "scale.md").write_text(MARKS)
     scale(tmp_path, "--only", "workers", "--quick")
-    scale(tmp_path, "--only", "pages", "--sizes", "1")
+    scale(tmp_path, "--only", "messages", "--sizes", "200")
     found = json.loads((tmp_path / "scale.json").read_text())
-    assert list(found) == ["workers", "open pages"]
+    assert list(found) == ["workers", "messages"]
     assert found["workers"]["points"]["2"]["pause, the console says safe, ms"] > 0
-    assert found["open pages"]["points"]["1"]["messages to each page, a second"] > 0
+    assert found["messages"]["points"]["200"]["console's memory, MB"] > 0
     text = (tmp_path / "scale.md").read_text()
     assert text.startswith("before\n<!-- workers: begin -->\n\nMeasured ")
     assert text.endswith("<!-- workers: end -->\nafter\n")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,6 @@ from opsdash.services.pause.verdict import verdict
 FEW_FILES = ("--maxclients", "18000")
 IN_ONE_PROCESS = 500
 """Light workers."""
-SELDOM_S = 4.0
-"""How often each of more than that reports, in place of two seconds: a worker is silent after six."""
 ROUNDS = 5
 TOKEN, SECRET = "a-token-of-the-scale-runs", "a-key-for-scale-runs-and-nothing-else"
 LONG_S = 45.0
@@ -88,26 +86,26 @@ class Deployment:
         return self._served.pid
 
     def gather(self, number: int, queues: int, each: int) -> None:
-        """Has so many light workers in all; many of them report less often, for this machine is one for all."""
-        often = {"LIGHT_POLL_S": str(SELDOM_S)} if number > IN_ONE_PROCESS else {}
+        """Has so many light workers in all."""
         for first in range(sum(1 for _ in self.hosts), number, IN_ONE_PROCESS):
             count = min(IN_ONE_PROCESS, number - first)
             words = [self.broker.url, str(count), str(first), str(queues), str(each)]
             command = leashed([sys.executable, "-m", "benchmarks.scale.light_workers", *words])
-            self.workers.append(self.start(command, often, stdout=subprocess.PIPE, text=True))
+            self.workers.append(self.start(command, stdout=subprocess.PIPE, text=True))
         for one in self.workers:
             if not getattr(one, "there", False):
                 if one.stdout is None or one.stdout.readline() != "ready\n":
                     raise RuntimeError("light workers did not start")
                 one.there = True  # type: ignore[attr-defined]
 
-    def dismiss(self) -> None:
-        """Ends all light workers, and forgets them."""
-        for one in self.workers:
-            one.kill()
-            one.wait()
-        self.workers.clear()
-        self.store.flushall()
+    def copy(self, number: int, queues: int, each: int) -> None:
+        """Has so many copies of a light worker's report besides."""
+        words = [self.broker.url, str(number), str(queues), str(each)]
+        command = leashed([sys.executable, "-m", "benchmarks.scale.copies", *words])
+        copying = self.start(command, stdout=subprocess.PIPE, text=True)
+        if copying.stdout is None or copying.stdout.readline() != "ready\n":
+            raise RuntimeError("reports were not copied")
+        self.workers.append(copying)
 
     @property
     def hosts(self) -> list[str]:
@@ -243,9 +241,9 @@ class Deployment:
         except OSError:
             return False
 
-    def start(self, command: list[str], env: Mapping[str, str] = {}, **more: Any) -> subprocess.Popen[Any]:
+    def start(self, command: list[str], **more: Any) -> subprocess.Popen[Any]:
         """A program with this deployment's settings, ended with it."""
-        started = subprocess.Popen(command, env={**self._environment, **env}, cwd=ROOT, **more)
+        started = subprocess.Popen(command, env=self._environment, cwd=ROOT, **more)
         self._stack.callback(_end, started)
         return started
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from stage import cpu_s
+from support import services
 from support.programs import leashed
 
 import opsdash
@@ -27,6 +28,8 @@ from .deployment import Deployment, resident_mb
 Point = tuple[int, dict[str, float]]
 QUEUES, WORKERS = 20, 20
 """Of what does not grow."""
+LIVE = 500
+"""Light workers at most: a machine of two cores has no room for more beside what is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +48,21 @@ class Dimension:
 
 
 def workers(sizes: Sequence[int]) -> Iterator[Point]:
-    """Workers that report, on 20 queues; each size has the ones before it and some more."""
-    with contextlib.ExitStack() as stack:
-        stage = Deployment(stack)
-        for size in sizes:
-            stage.gather(size, QUEUES, 3)
+    """Workers that report, on 20 queues; above `LIVE` the rest are copies, and no pause is measured."""
+    for size in sizes:
+        with contextlib.ExitStack() as stack:
+            stage = Deployment(stack)
+            stage.gather(size if size <= LIVE else 1, QUEUES, 3)
+            if size > LIVE:
+                services.until(lambda stage=stage: bool(stage.hosts))
+                stage.copy(size - 1, QUEUES, 3)
             stage.serve()
             figures = stage.snapshot()
-            figures |= medians([stage.pause(size) for _ in range(2)])
+            if size <= LIVE:
+                figures |= medians([stage.pause(size) for _ in range(2)])
             with stage.still():
                 figures |= stage.scrape("list of workers, ms", "/api/v1/workers")
-            figures |= stage.scrape() | stage.status() | stage.served()
-            yield size, figures
+            yield size, figures | stage.scrape() | stage.status() | stage.served()
 
 
 def queues(sizes: Sequence[int]) -> Iterator[Point]:
@@ -155,15 +161,16 @@ def watched(sizes: Sequence[int], number: int, queues_: int) -> Iterator[Point]:
     for size in sizes:
         with contextlib.ExitStack() as stack:
             stage = Deployment(stack, QUEUES=",".join(f"queue{n:03}" for n in range(queues_)))
-            stage.gather(number, queues_, 3)
+            stage.gather(min(number, WORKERS), queues_, 3)
+            if number > WORKERS:
+                stage.copy(number - WORKERS, queues_, 3)
             pid = stage.serve()
             alone_mb = resident_mb(pid)
             command = leashed([sys.executable, "-m", "benchmarks.scale.viewers", str(stage.port), str(size)])
-            viewers = stage.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            viewers = stage.start(command, stdout=subprocess.PIPE, text=True)
             opened = [float(viewers.stdout.readline()) for _ in range(size)]
             wait_s = 4.0  # two readings of the poller, which is what is watched
             time.sleep(wait_s)
-            came(viewers)
             busy_s, redis_ms, began = cpu_s(pid), stage.redis_ms(), time.perf_counter()
             figures = stage.scrape("an answer beside them, ms", "/healthz")
             time.sleep(2 * wait_s)
@@ -172,25 +179,12 @@ def watched(sizes: Sequence[int], number: int, queues_: int) -> Iterator[Point]:
                 "console's processor, % of a core": (cpu_s(pid) - busy_s) / took_s * 100,
                 "Redis's processor, % of a core": (stage.redis_ms() - redis_ms) / took_s / 10,
             }
-            number_of, bytes_ = came(viewers)
             figures |= {
                 "page until its document is there, ms": sorted(opened)[len(opened) // 2],
-                "sent to each page, kB a second": bytes_ / took_s / size / 1000,
-                "messages to each page, a second": number_of / took_s / size,
                 "console's memory, MB": resident_mb(pid),
                 "console's memory before, MB": alone_mb,
             }
             yield size, figures | stage.scrape() | stage.status(1)
-
-
-def came(viewers: subprocess.Popen[str]) -> tuple[int, int]:
-    """Messages and bytes that have come to all pages since this was asked last."""
-    assert viewers.stdin is not None
-    assert viewers.stdout is not None
-    viewers.stdin.write("\n")
-    viewers.stdin.flush()
-    number_of, bytes_ = map(int, viewers.stdout.readline().split())
-    return number_of, bytes_
 
 
 def fill(stage: Deployment, queue: str, number: int) -> None:

@@ -12,8 +12,8 @@ from html import escape
 
 from .curves import Curve, number, unit
 
-WIDTH, HEIGHT = 880, 420
-LEFT, RIGHT, TOP, BOTTOM = 64, 276, 34, 46
+WIDTH, HEIGHT = 960, 420
+LEFT, RIGHT, TOP, BOTTOM = 64, 350, 34, 46
 COLOURS = (("#0b62c4", "#6cb2ff"), ("#b3361b", "#ff8e75"), ("#1a7f37", "#5fd07f"), ("#8250df", "#c9a6ff"))
 COLOURS += (("#9a6700", "#e8b84a"), ("#bf2d7d", "#ff87c3"), ("#0a7d8c", "#4fd6e6"), ("#6b4a2b", "#d3a57c"))
 COLOURS += (("#24292f", "#ffffff"),)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale.viewers PORT NUMBER
 
-Prints a line for each page that has its document, with how long that took in ms; and for each line that it reads a line
-with how many messages and bytes have come since the one before.
+Prints a line for each page that has its document, with how long that took in ms. They are no browsers: none says that
+it has drawn the page, and what the server sends only after that does not come.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from bokeh.protocol import Protocol
 from bokeh.protocol.receiver import Receiver
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.locks import Lock
 from tornado.websocket import websocket_connect
 
 TOKEN = re.compile(rb'"token":"([\w.-]+)"')
@@ -29,8 +30,7 @@ class Viewers:
 
     def __init__(self, port: int) -> None:
         self._origin, self._host = f"http://127.0.0.1:{port}", f"127.0.0.1:{port}"
-        self.messages = self.bytes = 0
-        self._listening: list[asyncio.Task[None]] = []
+        self.listening: list[asyncio.Task[None]] = []
 
     async def open(self) -> float:
         """One more page; how long it took until its document was there, in ms."""
@@ -49,7 +49,7 @@ class Viewers:
         while (await self._next(socket, receiver)).msgtype != "PULL-DOC-REPLY":
             pass
         took_ms = (time.perf_counter() - began) * 1000
-        self._listening.append(asyncio.create_task(self._listen(socket)))
+        self.listening.append(asyncio.create_task(self._listen(socket)))
         return took_ms
 
     async def _next(self, socket: Any, receiver: Receiver) -> Any:
@@ -62,9 +62,8 @@ class Viewers:
         return message
 
     async def _listen(self, socket: Any) -> None:
-        while (piece := await socket.read_message()) is not None:
-            self.messages += 1
-            self.bytes += len(piece)
+        while await socket.read_message() is not None:
+            pass
 
 
 class _Writer:
@@ -72,33 +71,19 @@ class _Writer:
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
-        self.write_lock = _NoLock()
+        self.write_lock = Lock()
 
     async def write_message(self, message: Any, binary: bool = False, locked: bool = True) -> None:
         await self._socket.write_message(message, binary)
 
 
-class _NoLock:
-    def acquire(self) -> _NoLock:
-        return self
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-
 async def main(words: Sequence[str]) -> None:
-    """Opens the pages one after the other, and then tells what comes."""
+    """Opens the pages one after the other, and holds them open."""
     port, number = map(int, words)
     viewers = Viewers(port)
     for _ in range(number):
         print(f"{await viewers.open():.1f}", flush=True)
-    loop = asyncio.get_running_loop()
-    while await loop.run_in_executor(None, sys.stdin.readline):
-        print(viewers.messages, viewers.bytes, flush=True)
-        viewers.messages = viewers.bytes = 0
+    await asyncio.gather(*viewers.listening)
 
 
 if __name__ == "__main__":
