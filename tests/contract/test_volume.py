@@ -104,6 +104,19 @@ def test_of_more_workers_than_are_read_those_that_came_last_are_and_the_rest_is_
     assert [one.message for one in reports.unread] == ["Showing 2 of 4 workers' reports."]
 
 
+def test_what_most_workers_report_alike_is_read_once(broker: Broker) -> None:
+    now, _ = broker.client.time()
+    long = [f"queue-{number}" for number in range(100)]
+    for number, queues in enumerate((["celery"], ["celery"], long, ["emails"])):
+        broker.client.zadd(broker.keys.workers, {f"w{number}": now})
+        report = {"time": now, "queues": json.dumps(queues), "started": '{"celery": 5}', "pool": "solo"}
+        broker.client.hset(broker.keys.worker(f"w{number}"), mapping=report)
+    first, second, third, fourth = Workers(broker).read()
+    assert first.queues is second.queues
+    assert first.started is fourth.started
+    assert (third.queues, fourth.queues) == (tuple(long), ("emails",))
+
+
 def test_a_field_that_is_too_large_or_nonsense_is_named_and_costs_the_report_nothing_else(broker: Broker) -> None:
     now, _ = broker.client.time()
     broker.client.zadd(broker.keys.workers, {"w1": now})

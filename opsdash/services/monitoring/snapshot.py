@@ -24,7 +24,7 @@ from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.lost_tasks import LeakCheck
 from opsdash.services.pause.verdict import Pace
-from opsdash.services.queues.discovery import Discovery, consumed
+from opsdash.services.queues.discovery import Discovery, consumed_by
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.release_held import DueHolds
 from opsdash.services.queues.trash import Trash
@@ -167,6 +167,7 @@ class SnapshotReader:
             limits = self._rate_limits.answer(rates, held.now_s, workers)
         self._due_holds.settle(one.hold for one in held.holds if one.hold.is_over(held.now_s))
         unread += (*not_trash, *not_read, *held.unread)
+        taken = consumed_by(workers, others)
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -178,7 +179,7 @@ class SnapshotReader:
                 replace(
                     queue,
                     paused=None in pauses or queue.name in pauses,
-                    consumed=consumed(queue.name, workers, others),
+                    consumed=taken(queue.name),
                     pace=self._paces.of(queue.name),
                 )
                 for queue in queues

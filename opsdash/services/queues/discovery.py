@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import redis
 
@@ -105,6 +105,11 @@ class Discovery:
 
 def consumed(queue: str, workers: Iterable[WorkerStats], others: Others) -> bool | None:
     """Whether a worker takes tasks from it; None while unmanaged workers could not be asked."""
-    if any(queue in worker.queues for worker in workers if worker.reports):
-        return True
-    return None if others is None else any(queue in other.queues for other in others)
+    return consumed_by(workers, others)(queue)
+
+
+def consumed_by(workers: Iterable[WorkerStats], others: Others) -> Callable[[str], bool | None]:
+    """The same of many queues: each worker is looked at once, not for every queue."""
+    taken = {queue for worker in workers if worker.reports for queue in worker.queues}
+    free = None if others is None else {queue for other in others for queue in other.queues}
+    return lambda queue: True if queue in taken else None if free is None else queue in free
