@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import opsdash
-from opsdash.errors import Uncertain
+from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.console import Console
@@ -83,7 +83,7 @@ def test_an_error_between_the_two_messages_leaves_nothing_locked(
     assert (head(console), console.audit.verify().ok) == (1, True)
 
 
-def test_a_connection_that_is_lost_in_the_last_message_is_uncertain(
+def test_a_connection_that_is_lost_before_the_commit_changes_nothing(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signs = ChainSigner.next
@@ -97,7 +97,7 @@ def test_a_connection_that_is_lost_in_the_last_message_is_uncertain(
         return done
 
     monkeypatch.setattr(ChainSigner, "next", cut)
-    with pytest.raises(Uncertain):
+    with pytest.raises(Unavailable, match="Nothing was changed"):
         console.audit._write("finish", entry)
     monkeypatch.undo()
     finish(console, entry)

@@ -22,8 +22,7 @@ def stop_pause_continue(deployment: Deployment, running: Worker, paused: str | N
     children = deployment.children(running.hostname)
     with deployment.stopped(children):
         deployment.send(TASKS, queue=queue)
-        eventually(lambda: deployment.unacked() >= len(children), what="the worker has fetched")
-        time.sleep(0.1)  # and has had the time to write to its children
+        eventually(lambda: deployment.written_to(children) == len(children), what="each has a job in its pipe")
         deployment.pause(paused)
         deployment.wait_until_confirmed(running.hostname)
         before = len(deployment.records)
@@ -58,10 +57,10 @@ def test_children_that_hold_a_job_when_a_pause_comes_give_it_back_unstarted(
 
 def test_a_queues_own_pause_lets_the_other_queues_jobs_in_the_pipes_start(deployment: Deployment) -> None:
     with worker(env=deployment.env, queues=["celery", "emails"]) as running:
-        with deployment.stopped(deployment.children(running.hostname)):
+        children = deployment.children(running.hostname)
+        with deployment.stopped(children):
             ids = deployment.send(2)
-            eventually(lambda: deployment.unacked() == 2, what="fetched")
-            time.sleep(0.1)
+            eventually(lambda: deployment.written_to(children) > 0, what="a job is in the pipe of one of them")
             deployment.pause("emails")
             deployment.wait_until_confirmed(running.hostname)
         deployment.records.wait_for(2)
@@ -102,10 +101,10 @@ def test_a_job_that_redis_will_not_take_back_runs_once_rather_than_for_ever_to_a
     deployment: Deployment,
 ) -> None:
     with worker(env=deployment.env) as running:
-        with deployment.stopped(deployment.children(running.hostname)):
+        children = deployment.children(running.hostname)
+        with deployment.stopped(children):
             ids = deployment.send(2)
-            eventually(lambda: deployment.unacked() == 2, what="fetched")
-            time.sleep(0.1)
+            eventually(lambda: deployment.written_to(children) > 0, what="a job is in the pipe of one of them")
             deployment.pause()
             deployment.wait_until_confirmed(running.hostname)
             # The way back is a script, and nothing else the tasks do needs one.
@@ -126,10 +125,10 @@ def test_a_worker_that_ends_warmly_with_jobs_in_its_childrens_pipes_starts_none(
     deployment: Deployment, name: str
 ) -> None:
     with worker(env=deployment.env) as running:
-        with deployment.stopped(deployment.children(running.hostname)):
+        children = deployment.children(running.hostname)
+        with deployment.stopped(children):
             ids = deployment.send(20, name)
-            eventually(lambda: deployment.unacked() >= 2, what="fetched")
-            time.sleep(0.1)
+            eventually(lambda: deployment.written_to(children) > 0, what="a job is in the pipe of one of them")
             deployment.pause()
             deployment.wait_until_confirmed(running.hostname)
             os.kill(running.pid, signal.SIGTERM)

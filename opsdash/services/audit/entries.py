@@ -13,7 +13,7 @@ WRITTEN = (
     *("seq", "key_id", "seal"),
 )
 """The columns that opsdash writes; what the database derives from them is not among them."""
-HEAD = "seq, seal"
+HEAD = ", ".join(("seq", "seal"))
 """What the head's row says of the newest entry."""
 
 

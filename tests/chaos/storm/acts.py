@@ -15,8 +15,6 @@ from support.services import until
 
 MENDED = "sample:mended"
 MOST_FAILURES = 400
-KNOWN_FAULT = "'NoneType' object has no attribute 'hostname'"
-"""Of kombu, when the broker goes away under a fetch; see the change log."""
 NO_ROOM = "No space left on device"
 SEEN_S = 1.5
 """So long beat is looked at: three times its entry's interval."""
@@ -124,9 +122,12 @@ class Acts(ConsoleActs):
         self.world.kill_worker(slot)
 
     def supervise(self) -> None:
-        """Starts workers of the last release again that a broker which went away has ended: that is mended since."""
+        """Starts workers of the last release again that ended by themselves, as by a full Redis or one that went away.
+
+        Those of this build must not.
+        """
         for slot, worker in list(self.world.workers.items()):
-            if not worker.running and self.world.builds[slot] != THIS and KNOWN_FAULT in worker.log:
+            if not worker.running and self.world.builds[slot] != THIS:
                 build = self.world.builds[slot]
                 self._kill(slot)
                 self.world.start_worker(slot, build)

@@ -282,9 +282,10 @@ class Storm:
         if found.spooled:
             busy.append(f"{found.spooled} entries are in the outbox")
         able = bool(self.world.workers) and all(build == THIS for build in self.world.builds.values())
-        kinds = {one["kind"] for one in found.holds.values()}
-        if able and kinds == {"limit"} and not found.flags:
-            busy += [f"{found.held[id_]} wait for {id_}" for id_ in found.holds if found.held[id_]]
+        limits = {id_ for id_, one in found.holds.items() if one["kind"] == "limit"}
+        if able and None not in found.flags:
+            waits = ((id_, queue) for id_, queue in found.held_of if id_ in limits and queue not in found.flags)
+            busy += [f"{found.held_of[one]} of {one[1]} wait for {one[0]}" for one in waits]
         if any(one.get("releasing") for one in found.holds.values()):
             busy.append("a hold is being released")
         return busy

@@ -24,7 +24,9 @@ class Truth:
     Attributes:
         places: Task id → where its messages lie: ``queue:emails``, ``held:…``, ``trash:…``, ``unacked``, ``failed``.
         flags: What is paused; None in it: everything. ``holds``: id → kind, name and more, as stored.
+        not_kept: Failures that workers have counted and not kept, since there were too many at once.
         of_beat: Task ids that a beat has sent.
+        held: Hold id → tasks. ``held_of``: the same by hold and queue.
         trash: Trash id → messages. ``keys``: opsdash's keys → seconds to live, -1 for ever.
         tenants: Tenant → its name. ``reports``: hostname → what it reported last. ``now``: Redis's time.
     """
@@ -35,8 +37,10 @@ class Truth:
     flags: frozenset[str | None] = frozenset()
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     held: Counter[str] = field(default_factory=Counter)
+    held_of: Counter[tuple[str, str]] = field(default_factory=Counter)
     trash: Counter[str] = field(default_factory=Counter)
     failed: int = 0
+    not_kept: int = 0
     spooled: int = 0
     tenants: dict[str, str] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
@@ -98,6 +102,7 @@ def _read_list(found: Truth, client: redis.Redis, name: str, queue: str) -> None
             found.waiting[which] += 1
         elif kind == "held":
             found.held[which] += 1
+            found.held_of[which, name.split(":")[2]] += 1
         elif not name.split(":")[3].startswith("kept"):
             found.trash[which] += 1
 
@@ -109,6 +114,8 @@ def _read_hash(found: Truth, client: redis.Redis, name: str) -> None:
             found.unacked += 1
     elif name == "opsdash:hold":
         found.holds = {key: json.loads(text) for key, text in client.hgetall(name).items() if not key.endswith("!")}
+    elif name.startswith("opsdash:failed:group:"):
+        found.not_kept += int(client.hget(name, "not_kept") or 0)
     elif name.startswith("opsdash:failed:entry:"):
         found.failed += 1
         for message in _messages([text for text in client.hmget(name, "message") if text]):

@@ -62,7 +62,7 @@ def paused(queue: str | None = "emails", **over: Any) -> PauseInfo:
 
 def after(left: list[PauseInfo], audit: Audit) -> tuple[PauseExpiry, Flags]:
     flags = Flags()
-    expiry = PauseExpiry(audit, flags)  # type: ignore[arg-type]
+    expiry = PauseExpiry(lambda: audit, flags)  # type: ignore[arg-type]
     expiry.look({}, left, 3)
     return expiry, flags
 
@@ -119,7 +119,7 @@ def test_a_flag_that_is_gone_as_its_time_is_up_by_another_clock_has_expired() ->
 
 def test_what_a_flush_has_taken_with_the_hash_is_written_from_what_was_seen_last() -> None:
     audit, flags = Audit(), Flags()
-    expiry = PauseExpiry(audit, flags)  # type: ignore[arg-type]
+    expiry = PauseExpiry(lambda: audit, flags)  # type: ignore[arg-type]
     one, two, kept, told = (paused(queue, epoch=3) for queue in ("one", "two", "kept", "told"))
     expiry.look({info.queue: info for info in (one, two, kept, told)}, [], 3)
     expiry.look({"kept": kept}, [told], 2)
@@ -134,7 +134,7 @@ def test_what_a_flush_has_taken_with_the_hash_is_written_from_what_was_seen_last
 @pytest.mark.parametrize(("epoch", "then"), [(3, 3), (3, 4), (None, 1)])
 def test_a_resume_is_no_flush(epoch: int | None, then: int) -> None:
     audit = Audit()
-    expiry = PauseExpiry(audit, Flags())  # type: ignore[arg-type]
+    expiry = PauseExpiry(lambda: audit, Flags())  # type: ignore[arg-type]
     expiry.look({"one": paused("one", epoch=epoch)}, [], 3)
     expiry.look({}, [], then)
     assert expiry.write_ended() == 0
@@ -142,7 +142,7 @@ def test_a_resume_is_no_flush(epoch: int | None, then: int) -> None:
 
 def test_what_the_log_does_not_take_is_owed_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     audit, flags = Audit(), Flags()
-    expiry = PauseExpiry(audit, flags)  # type: ignore[arg-type]
+    expiry = PauseExpiry(lambda: audit, flags)  # type: ignore[arg-type]
     expiry.look({"one": paused("one"), "two": paused("two")}, [], 3)
     expiry.look({}, [paused("three")], None)
     assert caplog.text == ""
