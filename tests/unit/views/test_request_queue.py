@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -89,3 +90,56 @@ def test_one_that_is_broken_off_just_as_its_turn_comes_passes_the_turn_on() -> N
         assert await asyncio.wait_for(ask(), 1), "the kind is free again"
 
     asyncio.run(page())
+
+
+def test_threads_with_a_loop_each_get_their_turns_too() -> None:
+    turns, order, begun = Turns(), list[str](), threading.Event()
+    goes_on = threading.Event()
+
+    async def first() -> None:
+        async with turns.turn("draw") as mine:
+            assert mine
+            begun.set()
+            await asyncio.to_thread(goes_on.wait)
+            order.append("first")
+
+    async def second() -> None:
+        async with turns.turn("draw") as mine:
+            assert mine
+            order.append("second")
+
+    async def of_another_loop() -> None:
+        waits = asyncio.ensure_future(second())
+        while "draw" not in turns._waiting:
+            await asyncio.sleep(0)
+        goes_on.set()
+        await waits  # and nothing else wakes its loop
+
+    threads = [threading.Thread(target=asyncio.run, args=(first(),), daemon=True)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads.append(threading.Thread(target=asyncio.run, args=(of_another_loop(),), daemon=True))
+    threads[1].start()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_turn_that_a_closed_loop_waited_for_is_passed_on() -> None:
+    turns = Turns()
+
+    async def waits() -> None:
+        turns._begin_or_wait("draw")
+
+    async def ends() -> None:
+        turns._pass_on("draw")
+
+    asyncio.run(waits())  # it has the turn,
+    asyncio.run(waits())  # this one waits, and its loop is closed,
+    asyncio.run(ends())  # when the first one ends
+
+    async def again() -> bool:
+        async with asyncio.timeout(10), turns.turn("draw") as mine:
+            return mine
+
+    assert asyncio.run(again())
