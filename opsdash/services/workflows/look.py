@@ -90,8 +90,7 @@ class _Look:
         self._known = set[tuple[str, str]]()
         self._looks = Looks()
         self._bytes = 0
-        self._failures: list[Failure] | None = None
-        self._from_trash: list[tuple[FailureStore, Failure]] | None = None
+        self._failures: list[tuple[FailureStore, list[Failure]]] | None = None
         self._running: tuple[HeldTask, ...] = ()
 
     def go(self) -> Seen:
@@ -217,29 +216,23 @@ class _Look:
                         self._add(key, digest(raw), one)
         for what in unread:
             looked.lacks(what.message)
-        self._discarded()
-
-    def _discarded(self) -> None:
-        """Failed tasks in the trash; they are read once, for what they belong to."""
-        if self._from_trash is None:
-            stores = discarded(self._reader.failed)
-            self._from_trash = [(store, one) for store in stores for one in store.links(store.ids())]
-        for store, one in self._from_trash:
-            links = _of_failure(one)
-            if ("discarded", one.id) in self._known or not links.names(self._seen.keys):
-                continue
-            for failure in store.brief([one.id]):
-                seen = replace(_failed_one(failure, _of_failure(failure)), failure_id="", error="")
-                self._add("discarded", failure.id, replace(seen, state="cleared", trash_id=store.trash_id))
 
     def _failed(self, looked: Looked, deep: bool) -> None:
-        """Kept failures; they are read once, and their messages for what they would send; ``deep``: those of all."""
-        store = self._reader.failed
+        """Failures that are kept, and those in the trash; they are read once.
+
+        Args:
+            deep: Their messages, too, are read for what they would send: those of all.
+        """
         if self._failures is None:
-            self._failures = list(store.links(store.ids()))
-        looked.number = len(self._failures)
-        keys = self._seen.keys
-        new = [one for one in self._failures if ("failed", one.id) not in self._known]
+            stores = [self._reader.failed, *discarded(self._reader.failed)]
+            self._failures = [(store, list(store.links(store.ids()))) for store in stores]
+        looked.number = sum(len(failures) for _, failures in self._failures)
+        for store, failures in self._failures:
+            self._add_failures(store, failures, deep)
+
+    def _add_failures(self, store: FailureStore, failures: Sequence[Failure], deep: bool) -> None:
+        keys, where = self._seen.keys, f"failed {store.trash_id}"
+        new = [one for one in failures if (where, one.id) not in self._known]
         meant = [one.id for one in new if deep or _of_failure(one).names(keys)]
         found = list(store.brief(meant[:MOST_FAILED] if deep else meant))
         sent = {one.id: links_of(one.message) for one in store.messages([one.id for one in found[:MOST_FAILED]])}
@@ -247,7 +240,7 @@ class _Look:
             links, of_message = _of_failure(failure), sent.get(failure.id)
             if of_message is not None:
                 links = replace(links, unsent=of_message.unsent, cut=of_message.cut)
-            self._add("failed", failure.id, _failed_one(failure, links))
+            self._add(where, failure.id, _failed_one(failure, links, store.trash_id))
 
     def _reports(self, looked: Looked) -> None:
         try:
@@ -355,15 +348,11 @@ def _of_failure(failure: Failure) -> Links:
     )
 
 
-def _failed_one(failure: Failure, links: Links) -> Sighting:
-    return Sighting(
-        links=links,
-        state="failed",
-        name=failure.task,
-        queue=failure.queue,
-        failure_id=failure.id,
-        error=failure.error or failure.kind.replace("_", " "),
-    )
+def _failed_one(failure: Failure, links: Links, trash_id: str) -> Sighting:
+    seen = Sighting(links=links, state="failed", name=failure.task, queue=failure.queue)
+    if trash_id:
+        return replace(seen, state="cleared", trash_id=trash_id)
+    return replace(seen, failure_id=failure.id, error=failure.error or failure.kind.replace("_", " "))
 
 
 def _in_base64(text: str) -> list[str]:
