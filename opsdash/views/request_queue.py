@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 class Turns:
     """The turns of one browser session: however often it asks, it waits for one answer of each kind.
 
-    Outside of a server and of a kernel each thread that asks has an event loop of its own; it is told in that.
+    Outside of a server and of a kernel each thread that asks has its own event loop, and gets its turn there.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Turns:
             self._pass_on(kind)
 
     def _begin_or_wait(self, kind: str) -> asyncio.Future[bool] | None:
-        """None: it is this one's turn. Else what it waits for; whoever waited until now does so no more."""
+        """None: it is this one's turn. Else what it waits for; the one that waited until now does so no more."""
         with self._lock:
             if kind not in self._running:
                 self._running.add(kind)
