@@ -227,7 +227,7 @@ class Deployment:
         while not check():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(look_s)
+            time.sleep(look_s)  # so long it is watched
         return True
 
     def _answers(self, path: str) -> bool:

@@ -170,10 +170,10 @@ def watched(sizes: Sequence[int], number: int, queues_: int) -> Iterator[Point]:
             viewers = stage.start(command, stdout=subprocess.PIPE, text=True)
             opened = [float(viewers.stdout.readline()) for _ in range(size)]
             wait_s = 4.0  # two readings of the poller, which is what is watched
-            time.sleep(wait_s)
+            time.sleep(wait_s)  # until readings come as they will
             busy_s, redis_ms, began = cpu_s(pid), stage.redis_ms(), time.perf_counter()
             figures = stage.scrape("an answer beside them, ms", "/healthz")
-            time.sleep(2 * wait_s)
+            time.sleep(2 * wait_s)  # so long it is watched
             took_s = time.perf_counter() - began
             figures |= {
                 "console's processor, % of a core": (cpu_s(pid) - busy_s) / took_s * 100,
