@@ -39,7 +39,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         return builds.last_release(tmp_path_factory.mktemp("before"))
     except Missing as missing:
-        pytest.skip(str(missing))
+        pytest.skip(str(missing))  # an archive of the sources has no history to take the release from
 
 
 @pytest.fixture

@@ -405,23 +405,6 @@ def peers_answer(pair: tuple[Any, Any]) -> None:
     as_json(reading_of(PeerReading(name="x", url="https://x"), *pair))
 
 
-FIELDS = (
-    *("time", "loop_tick", "pid", "uptime_s", "processed", "failed", "active", "reserved", "scheduled", "oldest_s"),
-    *(
-        "concurrency",
-        "pool",
-        "load",
-        "memory_bytes",
-        "queues",
-        "paused",
-        "paused_queues",
-        "epoch",
-        "pausing",
-        "version",
-    ),
-    *("started", "running_by_queue", "held_by_queue", "unacked", "remote_control", "clients", "draining", "build"),
-    *("holding", "holds", "limited", "hostname", "instance"),
-)
 DIGITS = st.floats(0, 2e9).map(str) | st.integers(0, 2**70).map(str)
 WORDS = DIGITS | JSON_TEXT
 MESSAGE = record(
@@ -565,7 +548,7 @@ ALL = (
     Target(
         "worker-report",
         "workers, of any version",
-        st.dictionaries(st.sampled_from(FIELDS), WORDS | st.none()),
+        st.dictionaries(st.sampled_from(reports.FIELDS), WORDS | st.none()),
         worker_report,
     ),
     Target("failed-task", "workers, of any version", st.dictionaries(FAILED | TEXT, WORDS), failed_task),

@@ -102,7 +102,7 @@ def watch(folder: str, test: str) -> None:
 
     def go_on() -> None:
         while True:
-            time.sleep(EACH_S)
+            time.sleep(EACH_S)  # a process that is killed tells nothing more: its lines go out this often
             with contextlib.suppress(Exception):  # the lines of a process that ends are none to fail for
                 tell()
 
