@@ -69,7 +69,7 @@ def in_words(seconds: float) -> str:
 def chosen_time(seconds: int) -> str:
     """A duration that someone chose, in the largest unit that says it exactly: ``24 hours``, ``90 minutes``."""
     for unit, noun in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds % unit == 0 and seconds > unit:
+        if seconds % unit == 0 and seconds >= unit and seconds != 86_400:
             return count(seconds // unit, noun)
     return "24 hours" if seconds == 86_400 else count(seconds, "second")
 

@@ -166,7 +166,7 @@ def _carry_out(
     how = "roll back" if rolled_back is not None else "continue" if continued is not None else "begin"
     previews = plan.previews(made, console) if how != "roll back" else plan.roll_back_previews(made, console)
     if asked.dry_run:
-        _print_plan(made.run, previews, as_json=asked.as_json)
+        _print_plan(made.run, previews, as_json=asked.as_json, dry_run=how == "begin")
         return 0
     confirm = asked.confirm
     if sys.stdin.isatty() and confirm is None:
@@ -287,11 +287,15 @@ def _status(console: Console, run_id: str, *, as_json: bool) -> None:
         warn(text)
 
 
-def _print_plan(run: RunState, previews: Sequence[StepPreview], *, as_json: bool, err: bool = False) -> None:
+def _print_plan(
+    run: RunState, previews: Sequence[StepPreview], *, as_json: bool, err: bool = False, dry_run: bool = False
+) -> None:
+    """Args: dry_run: The run is never kept, so its id is not shown."""
     if as_json:
-        print_json({"run": run, "steps": previews})
+        print_json({"run": to_plain(run) | ({"id": None} if dry_run else {}), "steps": previews})
         return
-    lines = [(f"Run {run.id} of {run.runbook}{f': {run.reason}' if run.reason else ''}", "bold")]
+    what = f"Runbook {run.runbook}" if dry_run else f"Run {run.id} of {run.runbook}"
+    lines = [(f"{what}{f': {run.reason}' if run.reason else ''}", "bold")]
     for number, one in enumerate(previews, start=1):
         lines.append((f"{number}. {one.name}: {one.preview.title}", "bold"))
         lines += [(f"     {line.text}", LOOKS[line.kind]) for line in one.preview.in_order]

@@ -161,7 +161,7 @@ class Charts:
         several = len(self.queues) > 1
         own = [["lane", "one queue paused, in its colour", ""]] if several else []
         held = any(value == value for i in range(len(self.queues)) for value in self._columns[f"h{i}"])
-        own += [["line", "held (dashed)", self._look.hues[0]]] if held else []
+        own += [["dashed", "held", self._look.hues[0]]] if held else []
         return [*lines, ["act", "an operation", ""], ["held", "all queues paused" if several else "paused", ""], *own]
 
     def _figure(self, measure: Measure) -> Plot:

@@ -163,6 +163,8 @@ def test_a_deploy_pauses_waits_runs_the_command_and_resumes_each_with_an_entry_o
     shell.console.run(opsdash.PauseProcessing(without_end=True, reason="audit"), actor="maria", confirm="YES")
     preview = shell("run", "deploy", "--dry-run", *python("pass"))
     assert "paused already by maria (audit), without an end: that pause stays" in preview.said
+    assert "Runbook deploy" in preview.said
+    assert " of deploy" not in preview.said, "the id of a run that is never kept"
     assert shell("run", "deploy", "--confirm", "YES", *python("pass")).code == 0
     assert shell.paused()
     assert shell.console.pause.read(())[None].by == "maria"

@@ -24,11 +24,14 @@ from hypothesis import strategies as st
 from opsdash.errors import OpsdashError
 from opsdash.model import Actor, Role, Snapshot, to_plain, untrusted
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
+from opsdash.services.broker import layout_reports
 from opsdash.services.console import Console
 from opsdash.services.database import time_limit
+from opsdash.services.doctor import workers as doctor_workers
 from opsdash.services.monitoring import database_reads
 from opsdash.services.pause.verdict import verdicts
 from opsdash.services.queues.sampling import sample_tasks
+from opsdash.services.workers import rate_limits, reports, running_tenants
 from opsdash.web.auth.sign_out import SignedOut
 
 MANY = int(os.environ.get("OPSDASH_TEST_VALUES", "10000"))
@@ -178,33 +181,19 @@ def asked(console: Console) -> dict[str, Any]:
     return json.loads(kept)
 
 
-FIELDS = (
-    *("time", "loop_tick", "pid", "uptime_s", "processed", "failed", "active", "reserved", "scheduled", "oldest_s"),
-    *(
-        "concurrency",
-        "pool",
-        "load",
-        "memory_bytes",
-        "queues",
-        "paused",
-        "paused_queues",
-        "epoch",
-        "pausing",
-        "version",
-    ),
-    *(
-        "started",
-        "hostname",
-        "instance",
-        "running_by_queue",
-        "unacked",
-        "remote_control",
-        "clients",
-        "layout",
-        "running",
-    ),
-    *("exchanges", "expires_ms", "prefetch", "clock"),
+FIELDS = tuple(
+    dict.fromkeys(
+        [
+            *reports.FIELDS,
+            *(reports.RUNNING, reports.ARGUMENTS, reports.WORKFLOW),
+            *layout_reports.FIELDS,
+            *doctor_workers.REPORT,
+            *(rate_limits.REPORTED, running_tenants.FIELD),
+            "clock",
+        ]
+    )
 )
+"""Of a worker's report: all that a console reads, wherever it does."""
 PLACES = (
     *("worker", "trash", "message", "story", "epoch", "cancelled", "history", "expires", "declared", "spool"),
     *("tenants", "bindings", "approval"),

@@ -13,7 +13,7 @@ from opsdash.errors import Invalid
 from opsdash.model import times
 from opsdash.operations import ClearTasks, PruneAuditLog
 from opsdash.services.audit.query import Filter
-from opsdash.text import LONGEST_DURATION_S, parse_duration
+from opsdash.text import LONGEST_DURATION_S, chosen_time, parse_duration
 from opsdash.views.operations_log import chosen
 
 EDGES = [
@@ -92,3 +92,21 @@ def test_an_act_on_what_is_older_than_the_calendar_is_refused(older_than_s: int)
     if older_than_s < 0:
         with fails(Invalid, field="older_than_s"):
             ClearTasks(queue="celery", older_than_s=older_than_s)._check(None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (90, "90 seconds"),
+        (3_600, "1 hour"),
+        (5_400, "90 minutes"),
+        (7_200, "2 hours"),
+        (86_400, "24 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_a_chosen_time_is_said_in_the_largest_unit_that_says_it_exactly(seconds: int, words: str):
+    assert chosen_time(seconds) == words

@@ -175,7 +175,7 @@ def test_what_is_held_is_a_line_of_its_own_where_something_is_and_the_tooltip_sa
     assert charts._points.data["h1"][1] == 312
     assert all(value != value for value in [*charts._points.data["h0"], charts._points.data["h1"][0]])
     assert charts._points.data["p1"] == ["", "paused, 312 held"]
-    assert [words for _, words, _ in charts.legend].count("held (dashed)") == 1
+    assert [words for _, words, _ in charts.legend].count("held") == 1
 
 
 def test_on_a_logarithmic_axis_zero_is_drawn_where_the_axis_begins_and_is_still_called_zero() -> None:
