@@ -19,7 +19,7 @@ class Card(Headed):
 
     lines = param.List(item_type=list, doc="[[tone, text], …]; tone: big, code, ok, warn, bad, info, none, text, mute.")
     legend = param.List(
-        default=[], item_type=list, doc="[[kind, text, colour], …]; kind: line, dashed, act, lane or held."
+        default=[], item_type=list, doc="[[kind, text, colour], …]; kind: line, dashed, act, lane, held."
     )
     dark = param.Boolean(
         default=None, allow_None=True, doc="What it is in is dark: the browser's own word; None: nobody asks."
