@@ -26,7 +26,7 @@ ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), daemon=True).start()
 print("ready", flush=True)
 took = []
-while not ended.is_set():
+while not took or not ended.is_set():
     started = time.perf_counter()
     connection.send_command("PING")
     connection.read_response()

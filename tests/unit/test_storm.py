@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import islice
 
 import pytest
 from chaos.storm import invariants, schedule
 from chaos.storm.acts import Acts
 from chaos.storm.console_acts import CALLS
-from chaos.storm.invariants import Exposure, Ledger, Limited, Sent, Stopped
+from chaos.storm.invariants import Expected, Exposure, Ledger, Limited, Sent, Stopped
 from chaos.storm.schedule import Act
 from chaos.storm.truth import Truth
 from hypothesis import given, settings
@@ -96,6 +97,25 @@ def test_more_at_once_than_a_limit_says_is_seen() -> None:
     assert (fault.expected, fault.found) == (2, 3)
     span.ends(11.8)
     assert invariants.at_once([span], [("0", 11.0), ("1", 11.5), ("2", 11.9)], SENT) == []
+
+
+def test_a_pause_that_a_clear_has_left_behind_may_end_by_itself_and_must_in_time() -> None:
+    expected = Expected()
+    assert len(expected.check(Truth(flags=frozenset({"emails"})))) == 1, "nobody has paused it"
+    expected = Expected()
+    expected.may_leave_a_pause("emails", 200.0)
+    assert expected.check(Truth(flags=frozenset({"emails"}), now=20.0)) == []
+    assert len(deepcopy(expected).check(Truth(flags=frozenset({"emails"}), now=201.0))) == 1
+    assert expected.check(Truth(now=180.0)) == []
+    assert len(expected.check(Truth(flags=frozenset({"emails"}), now=190.0))) == 1, "it does not come back"
+
+    own = Expected()
+    own.may_leave_a_pause("emails", 200.0)
+    own.apply("flags", "emails", True, sure=True)
+    assert own.check(Truth(flags=frozenset({"emails"}), now=300.0)) == [], "it is the operator's now"
+    own.may_leave_a_pause("emails", 400.0)
+    assert own.left == {}, "one that is paused is not paused again"
+    assert len(own.check(Truth(now=301.0))) == 1
 
 
 def test_an_act_says_what_it_does_during_others() -> None:

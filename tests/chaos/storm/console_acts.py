@@ -25,6 +25,8 @@ CALLS = {
 CLEARS = ("clear", "clear_tasks", "clear_tenant", "clear_held", "discard_failed", "cancel_workflow")
 NO_HISTORY = "the last release is not at hand here"
 PAUSE_OF_A_SCHEDULE_S = 14_400
+LEFT_S = 200.0
+"""The pause of a clear whose console was killed has ended by then: 180 s, and some for a busy machine."""
 AMID_S = 5.0
 """An act that takes fewer round trips ends by itself; the console's poller makes some, too."""
 
@@ -100,6 +102,8 @@ class ConsoleActs(Books):
             return
         sure, expected = request.answer == "ok", self.expected
         match kind:
+            case "clear" if params["everything"] and not sure:
+                expected.may_leave_a_pause(params["queue"], time.time() + LEFT_S)
             case "pause" | "resume":
                 expected.apply("flags", params["queue"], kind == "pause", sure)
             case "hold" | "release":

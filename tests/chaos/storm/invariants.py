@@ -208,6 +208,7 @@ class Expected:
         holds: The same of holds, as kind and name.
         trash: Trash ids that there must be. ``known``: those that were there before. ``more``: there may be others.
         tenants: Tenant → its name, as the last sync has read it; None: not known. There may be orphans beside them.
+        left: Queue → when a pause that a clear may have left behind has ended, by the clock of Redis.
     """
 
     flags: set[frozenset[str | None]] = field(default_factory=lambda: {frozenset()})
@@ -216,20 +217,35 @@ class Expected:
     known: set[str] = field(default_factory=set)
     more: bool = False
     tenants: dict[str, str] | None = field(default_factory=dict)
+    left: dict[str, float] = field(default_factory=dict)
 
     def apply(self, which: str, item: Any, add: bool, sure: bool) -> None:
         """A pause or a hold was set or ended, for sure or perhaps."""
+        if which == "flags" and item in self.left:
+            self.left[item] = float("inf")  # it may be the operator's own by now
+            if sure:
+                del self.left[item]
         sets: set[frozenset[Any]] = getattr(self, which)
         after = {one | {item} if add else one - {item} for one in sets}
         setattr(self, which, after if sure else sets | after)
+
+    def may_leave_a_pause(self, queue: str, until: float) -> None:
+        """A clear that pauses the queue meanwhile was cut off. It pauses none that is paused already."""
+        if not all({queue, None} & one for one in self.flags):
+            self.flags |= {one if None in one else one | {queue} for one in self.flags}
+            self.left[queue] = until
 
     def check(self, truth: Truth) -> list[Fault]:
         """Redis has what the answers said. What it has is expected from now on."""
         faults = []
         holds = frozenset((one["kind"], one["name"]) for one in truth.holds.values())
         for name, may, found in (("pauses", self.flags, truth.flags), ("holds", self.holds, holds)):
-            if found not in may:
+            over = self.left if name == "pauses" else ()
+            if not any(found <= one and one - found <= set(over) for one in may):
                 faults.append(Fault(f"{name} are what the answers said", [_sorted(one) for one in may], _sorted(found)))
+        self.left = {queue: until for queue, until in self.left.items() if queue in truth.flags}
+        if late := [queue for queue, until in self.left.items() if until < truth.now]:
+            faults.append(Fault("the pause that a clear has left behind ends by itself", [], late))
         there = {key.split(":")[2] for key in truth.keys if key.startswith("opsdash:trash:")}
         if missing := self.trash - there:
             faults.append(Fault("what was cleared is kept", sorted(missing), sorted(there)))

@@ -121,7 +121,8 @@ class Storm:
 
     def _note_stopped(self, found: Truth) -> None:
         now, stopped = time.time(), self.acts.stopped
-        there = {("pause", name) for name in found.flags} if self.world.workers else set()
+        lasting = found.flags - set(self.acts.expected.left)
+        there = {("pause", name) for name in lasting} if self.world.workers else set()
         able = bool(self.world.workers) and all(build == THIS for build in self.world.builds.values())
         if able:
             there |= {(one["kind"], one["name"]) for one in found.holds.values() if one["kind"] != "limit"}
