@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Invalid, Refused
+from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, WorkerStats
-from opsdash.operation import Act, Operation, argument
+from opsdash.operation import Act, Operation
+from opsdash.operations.one_worker import OneWorker
 from opsdash.services.workers.reports import no_worker
 from opsdash.text import count, format_duration
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 
-class DismissWorker(Operation):
+class DismissWorker(OneWorker, Operation):
     """Removes the last reports of a silent worker. The user confirms that its process has ended."""
 
     name: ClassVar[str] = "dismiss_worker"
@@ -23,14 +24,6 @@ class DismissWorker(Operation):
     help: ClassVar[str] = "Forget a silent worker, once you know that its process has ended."
     warning: ClassVar[str] = "If the process only hangs, it may continue its tasks later, and no pause waits for it."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
-
-    hostname: str = argument(
-        default="",
-        positional=True,
-        help="The worker, as opsdash workers names it.",
-        label="Worker",
-        placeholder="For example celery@host",
-    )
 
     def heading(self) -> str:
         """Which worker."""
@@ -85,8 +78,7 @@ class DismissWorker(Operation):
         return {"message": f"{self.hostname} is {'on' if known else 'off'} the list of workers."}
 
     def _silent(self, services: Services) -> list[WorkerStats]:
-        if not self.hostname:
-            raise Invalid("name a worker.", field="hostname")
+        self.check_named()
         known = [w for w in services.workers.read() if self.hostname in (w.hostname, w.record)]
         if not known and any(other.hostname == self.hostname for other in services.unmanaged.known() or ()):
             raise Refused(

@@ -14,7 +14,7 @@ from opsdash.operation import Operation, declared, retain
 
 log = logging.getLogger(__name__)
 
-SHARED = {"chosen_failures", "chosen_workers", "ends_after", "kept_pause", "plugins"}
+SHARED = {"chosen_failures", "chosen_workers", "ends_after", "kept_pause", "one_worker", "plugins"}
 """Modules of this package that are no operations: what several of them share."""
 
 

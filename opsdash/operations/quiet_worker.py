@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Invalid, Refused, Uncertain
+from opsdash.errors import Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
-from opsdash.operation import Act, Operation, argument, command_line
+from opsdash.operation import Act, Operation, command_line
+from opsdash.operations.one_worker import OneWorker
 from opsdash.operations.wake_worker import WakeWorker
 from opsdash.text import count
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 
-class QuietWorker(Operation):
+class QuietWorker(OneWorker, Operation):
     """Sends ``cancel_consumer`` for each queue of one worker; ``WakeWorker`` undoes just that."""
 
     name: ClassVar[str] = "quiet_worker"
@@ -23,14 +24,6 @@ class QuietWorker(Operation):
     help: ClassVar[str] = "Stop one worker from taking tasks; its current tasks still run."
     warning: ClassVar[str] = "This worker takes no more tasks until it is woken, or restarts."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
-
-    hostname: str = argument(
-        default="",
-        positional=True,
-        help="The worker, as opsdash workers names it.",
-        label="Worker",
-        placeholder="For example celery@host",
-    )
 
     def heading(self) -> str:
         """Which worker."""
@@ -82,8 +75,7 @@ class QuietWorker(Operation):
         return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {undo}"}
 
     def _queues(self, services: Services) -> list[str]:
-        if not self.hostname:
-            raise Invalid("name a worker.", field="hostname")
+        self.check_named()
         queues = services.remote.consumed(self.hostname)
         if not queues:
             raise Refused(f"{self.hostname} already takes tasks from no queue.", field="hostname")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Invalid, Refused, Uncertain
+from opsdash.errors import Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
-from opsdash.operation import Act, Operation, argument
+from opsdash.operation import Act, Operation
+from opsdash.operations.one_worker import OneWorker
 from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 
-class WakeWorker(Operation):
+class WakeWorker(OneWorker, Operation):
     """Sends ``add_consumer`` for what ``QuietWorker`` has cancelled on one worker."""
 
     name: ClassVar[str] = "wake_worker"
@@ -22,14 +23,6 @@ class WakeWorker(Operation):
     help: ClassVar[str] = "Let a worker that was quieted take tasks again."
     warning: ClassVar[str] = "This worker starts the pending tasks of its queues at once, unless they are paused."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
-
-    hostname: str = argument(
-        default="",
-        positional=True,
-        help="The worker, as opsdash workers names it.",
-        label="Worker",
-        placeholder="For example celery@host",
-    )
 
     def heading(self) -> str:
         """Which worker."""
@@ -82,8 +75,7 @@ class WakeWorker(Operation):
         return {"message": f"{self.hostname} has not confirmed {', '.join(queues)}. Run it again."}
 
     def _queues(self, services: Services) -> list[str]:
-        if not self.hostname:
-            raise Invalid("name a worker.", field="hostname")
+        self.check_named()
         queues = services.remote.quieted(self.hostname)
         if not queues:
             raise Refused(f"{self.hostname!r} was not quieted by opsdash.", field="hostname")
