@@ -22,7 +22,7 @@ from redis import ResponseError
 from opsdash import lua
 from opsdash.keys import Keys
 from opsdash.model.hold import MOST_AT_ONCE, Hold
-from opsdash.worker import celery_private, message_origin, requeue
+from opsdash.worker import celery_private, message_origin, unacked
 from opsdash.worker.connection import LINK_ERRORS, Link, describe_error
 from opsdash.worker.hold_rules import MOST_NAMES, HoldRules
 from opsdash.worker.set_aside import FETCHED
@@ -223,7 +223,7 @@ class ConcurrencyLimits:
             return True
         if self._beginning or not limit.slots.may_ask():
             return False
-        self._renew(limit, requeue.client_of(self._gate.channel), self._keys())
+        self._renew(limit, unacked.client_of(self._gate.channel), self._keys())
         return bool(self.error) or ((not limit.slots.waiting or waited) and limit.slots.take())
 
     def _ended(self, request: Any) -> None:
@@ -260,7 +260,7 @@ class ConcurrencyLimits:
         """Fetches the next one, with the slot that was taken for it; whether there may be another one to fetch."""
         channel, keys = self._gate.channel, self._keys()
         places = self._places(limit, keys)
-        names = [*requeue.unacked_keys(channel), keys.hold, *(name for _, _, name in places)]
+        names = [*unacked.unacked_keys(channel), keys.hold, *(name for _, _, name in places)]
         expected: list[Any] = []
         fetched, limit.blocked = "", False
 
@@ -271,7 +271,7 @@ class ConcurrencyLimits:
             limit.expected.append(message)
 
         try:
-            waiting, *found = requeue.client_of(channel).eval(
+            waiting, *found = unacked.client_of(channel).eval(
                 _NEXT, len(names), *names, limit.hold.id, *(part for step, queue, _ in places for part in (step, queue))
             )
             limit.slots.waiting = int(waiting)

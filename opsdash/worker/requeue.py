@@ -19,6 +19,7 @@ from celery.worker import state as worker_state
 from opsdash import lua
 from opsdash.worker import celery_private, message_origin
 from opsdash.worker.connection import describe_error
+from opsdash.worker.unacked import client_of, unacked_keys
 
 logger = get_logger(__name__)
 
@@ -236,14 +237,3 @@ def _chunks(items: Iterable[T], message_of: Callable[[T], Any]) -> Iterator[list
         size += length
     if chunk:
         yield chunk
-
-
-def unacked_keys(channel: Any) -> list[str]:
-    """Where kombu keeps what is not acknowledged: the hash and its index."""
-    prefix = channel.global_keyprefix or ""
-    return [prefix + channel.qos.unacked_key, prefix + channel.qos.unacked_index_key]
-
-
-def client_of(channel: Any) -> redis.Redis:
-    """Redis-py's own client over kombu's connections: kombu's prefixes only some commands' keys."""
-    return redis.Redis(connection_pool=channel.client.connection_pool)

@@ -13,7 +13,7 @@ from celery.worker import state as worker_state
 from opsdash import lua
 from opsdash.keys import Keys
 from opsdash.model.hold import LONGEST_LIST
-from opsdash.worker import celery_private, requeue
+from opsdash.worker import celery_private, requeue, unacked
 
 CHUNK = 200
 """Messages per script."""
@@ -76,10 +76,10 @@ def copy_aside(channel: Any, held: Held) -> bool:
 def _run(channel: Any, held: Sequence[tuple[Held, str]]) -> list[str]:
     keys = Keys(channel.global_keyprefix or "")
     places = [requeue.place_of(one.request.message) for one, _ in held]
-    names = [*requeue.unacked_keys(channel), keys.hold, keys.held_lists, *(place.list for place in places)]
+    names = [*unacked.unacked_keys(channel), keys.hold, keys.held_lists, *(place.list for place in places)]
     arguments = [part for one, state in held for part in _arguments(channel, one, state)]
     try:
-        answers: Any = requeue.client_of(channel).eval(_SCRIPT, len(names), *names, LOOK, keys.held_lists, *arguments)
+        answers: Any = unacked.client_of(channel).eval(_SCRIPT, len(names), *names, LOOK, keys.held_lists, *arguments)
     except (redis.ConnectionError, redis.TimeoutError, OSError):
         for one, _ in held:
             setattr(one.request.message, requeue.UNSURE, True)

@@ -14,9 +14,10 @@ from opsdash.model.hold import Hold
 from opsdash.services.broker.client import Broker
 from opsdash.services.pause.holds import Holds
 from opsdash.services.queues.release_held import HeldTasksMover
-from opsdash.worker import hold_release, requeue
+from opsdash.worker import hold_release
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.set_aside import FETCHED, Held, set_aside
+from opsdash.worker.unacked import unacked_keys
 
 pytestmark = pytest.mark.parametrize("client", ["valkey"], indirect=True)
 
@@ -49,7 +50,7 @@ def fetched(raw: redis.Redis, broker: Broker, *places: tuple[str, str]) -> tuple
         client=SimpleNamespace(connection_pool=raw.connection_pool),
         qos=SimpleNamespace(unacked_key="unacked", unacked_index_key="unacked_index", _delivered={}),
     )
-    unacked, index = requeue.unacked_keys(channel)
+    unacked, index = unacked_keys(channel)
     requests = []
     for at, (name, queue) in enumerate(places):
         body = message(name, "shop.charge").encode()

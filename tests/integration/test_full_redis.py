@@ -10,6 +10,7 @@ import pytest
 import redis
 from support.reports import report
 from support.services import Valkey
+from support.workers import eventually, producer, worker
 
 import opsdash
 from opsdash.errors import Unavailable
@@ -87,6 +88,26 @@ def test_what_can_not_be_done_is_one_sentence_that_says_what_helps(
     text = str(refusal.value)
     assert "is full" in text
     assert text.endswith(f" Nothing was changed. {ADVICE}")
+
+
+@pytest.mark.parametrize("prefix", ["", "team:"])
+def test_a_worker_goes_on_and_loses_no_task(valkey: Valkey, prefix: str) -> None:
+    """A worker of plain Celery ends at the first task that it fetches, and that task is lost."""
+    client = redis.Redis.from_url(valkey.url)
+    env = {"OPSDASH_REDIS_URL": valkey.url, "SAMPLE_KEYPREFIX": prefix}
+    with producer(valkey.url, prefix) as app, worker(pool="threads", env=env) as running:
+        for _ in range(20):
+            app.send_task("sample.nothing", queue="elsewhere")
+        client.config_set("maxmemory", 1)
+        try:
+            client.rename(f"{prefix}elsewhere", f"{prefix}celery")
+            eventually(lambda: running.log.count("succeeded in") == 20 or not running.running, what="all have run")
+            assert running.running, running.log[-2_000:]
+            assert running.log.count("goes on taking tasks although OutOfMemoryError") == 1
+            eventually(lambda: not client.exists(f"{prefix}unacked", f"{prefix}unacked_index"), what="acknowledged")
+        finally:
+            client.config_set("maxmemory", 0)
+            client.close()
 
 
 def test_reads_that_a_full_redis_refuses_as_one_are_read_one_after_another(console: Console) -> None:

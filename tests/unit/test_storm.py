@@ -12,6 +12,7 @@ from chaos.storm.console_acts import CALLS
 from chaos.storm.invariants import Expected, Exposure, Ledger, Limited, Sent, Stopped
 from chaos.storm.schedule import Act
 from chaos.storm.truth import Truth
+from chaos.storm.world import ended_by_celery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +117,15 @@ def test_a_pause_that_a_clear_has_left_behind_may_end_by_itself_and_must_in_time
     own.may_leave_a_pause("emails", 400.0)
     assert own.left == {}, "one that is paused is not paused again"
     assert len(own.check(Truth(now=301.0))) == 1
+
+
+def test_a_worker_that_celery_ended_is_told_from_one_that_opsdash_ended() -> None:
+    ended = "CRITICAL Unrecoverable error: AttributeError\nTraceback (most recent call last):\n"
+    own = '  File "/site-packages/celery/worker.py", line 271, in start\n    self.blueprint.start(self)\n'
+    passed = '  File "/site-packages/opsdash/worker/gate.py", line 1, in on_task_request\n'
+    assert ended_by_celery(f"{passed}{ended}{own}")
+    assert not ended_by_celery(f"{ended}{passed}{own}")
+    assert not ended_by_celery("worker: Warm shutdown (MainProcess)\n")
 
 
 def test_an_act_says_what_it_does_during_others() -> None:

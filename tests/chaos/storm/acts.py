@@ -10,7 +10,7 @@ from celery import chain
 from chaos.storm.console_acts import CALLS, NO_HISTORY, ConsoleActs
 from chaos.storm.invariants import Fault, Sent
 from chaos.storm.schedule import Act
-from chaos.storm.world import CONCURRENCY, THIS, pause_for
+from chaos.storm.world import CONCURRENCY, THIS, ended_by_celery, pause_for
 from support.services import until
 
 MENDED = "sample:mended"
@@ -122,17 +122,17 @@ class Acts(ConsoleActs):
         self.world.kill_worker(slot)
 
     def supervise(self) -> None:
-        """Starts workers of the last release again that ended by themselves, as by a full Redis or one that went away.
+        """Starts workers again that ended by an error of Celery's own, or that are of the last release, as theirs do.
 
-        Those of this build must not.
+        Those of this build must not end by an error of opsdash.
         """
         for slot, worker in list(self.world.workers.items()):
-            if not worker.running and self.world.builds[slot] != THIS:
-                build = self.world.builds[slot]
+            build = self.world.builds[slot]
+            if not worker.running and (build != THIS or ended_by_celery(worker.log)):
                 self._kill(slot)
                 self.world.start_worker(slot, build)
                 self.world.ready(slot)
-                self.counts["a worker of the last release ended"] += 1
+                self.counts[f"a worker of {build} ended by itself"] += 1
 
     def _cut_workers(self, act: Act) -> str:
         since = time.monotonic()

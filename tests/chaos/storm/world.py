@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -312,3 +313,13 @@ def world() -> Iterator[World]:
 def pause_for(seconds: float, since: float) -> None:
     """The rest of a time that an outage is to last."""
     time.sleep(max(0.0, since + seconds - time.monotonic()))
+
+
+def ended_by_celery(log: str) -> bool:
+    """The worker ended by an error that neither came out of opsdash nor passed through it."""
+    _, ended, traceback = log.rpartition("Unrecoverable error")
+    frames = _FRAME.findall(traceback)
+    return bool(ended and frames) and not any("/opsdash/" in frame for frame in frames)
+
+
+_FRAME = re.compile(r'^  File "([^"]+)"', re.MULTILINE)
