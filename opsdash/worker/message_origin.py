@@ -8,7 +8,6 @@ bound to it, or to none.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import redis
 from celery.utils.log import get_logger
 
 from opsdash.worker.connection import describe_error
-from opsdash.worker.unacked import add_although_full
+from opsdash.worker.unacked import FullRedis
 
 logger = get_logger(__name__)
 
@@ -28,8 +27,6 @@ HANDED_ON = "on_task_request"
 """The gate's method, which each task passes."""
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What kombu raises for what is no JSON, or not the JSON of a message."""
-QUIET_S = 60.0
-"""After it was logged that Redis is full, that is not logged again for so long."""
 COPY = "/"
 """Separates a delivery tag and a queue's name in the hash of unacknowledged messages."""
 
@@ -71,6 +68,7 @@ class Fetches:
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
+        FullRedis(channel)
         self._fetched: tuple[bytes, bytes] | None = None
         self._parse, self._append = channel.client.parse_response, channel.qos.append
         self._start, self._read = channel._brpop_start, channel._brpop_read
@@ -80,7 +78,6 @@ class Fetches:
         self.clients: list[int] | None = []
         self.on_unreadable: Callable[[Origin, Exception, Any], bool] | None = None
         self._appended: Any = None
-        self._quiet_until = 0.0
         self._handed: tuple[Origin, str, Callable[[Any], None]] | None = None
         channel.client.parse_response = self._parse_response
         channel.qos.append = self._append_with_origin
@@ -147,7 +144,7 @@ class Fetches:
             note(message)
             return
         if fetched is None:
-            self._write_down(message, delivery_tag)
+            self._append(message, delivery_tag)
             return
         key, raw = fetched
         queue, name = self._lists.get(key) or self._list(key)
@@ -160,7 +157,7 @@ class Fetches:
         if delivered is not None and not _same(delivered, message):
             plain, field = False, f"{delivery_tag}{COPY}{queue}{COPY}{next(self._numbers)}"
         if plain:
-            self._write_down(message, delivery_tag)
+            self._append(message, delivery_tag)
             return
         self._append_elsewhere(message, field)
 
@@ -170,19 +167,9 @@ class Fetches:
         message.delivery_tag = field
         message.delivery_info = {**info, "exchange": "", "routing_key": queue}  # what kombu writes down
         try:
-            self._write_down(message, field)
+            self._append(message, field)
         finally:
             message.delivery_info = info  # what the task sees
-
-    def _write_down(self, message: Any, delivery_tag: str) -> None:
-        """As kombu does; where Redis is full, kombu's way would end the worker, and lose the message."""
-        try:
-            self._append(message, delivery_tag)
-        except redis.OutOfMemoryError as full:
-            add_although_full(self._channel, message, delivery_tag)
-            if (now := time.monotonic()) > self._quiet_until:
-                self._quiet_until = now + QUIET_S
-                logger.error("opsdash: this worker goes on taking tasks although %s", describe_error(full))
 
     def _list(self, key: bytes) -> tuple[str, str]:
         """The queue and the whole name of a list as kombu names it; once for each list."""
