@@ -120,23 +120,26 @@ class Console(View):
             partial(self._view, TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
         )
         others = [partial(self._view, OtherDeployments)] if self._session.console.settings.peers else []
+        page = stack(pair)
+        self._seldom(page, PendingApprovals, "approval_rows", Viewable)
         return self._add(
-            stack(self._view(PendingApprovals), pair),
+            page,
             *others,
-            partial(self._view, ClearedTasks),
+            partial(self._seldom, page, ClearedTasks, "trash_rows", WorkerHealth),
             partial(self._view, WorkerHealth, detailed=False),
             partial(self._view, RecentOperations),
         )
 
     def _queues(self) -> Viewable:
+        page = stack()
         return self._add(
-            stack(),
+            page,
             partial(self._view, QueueTable),
             partial(self._view, Holds),
             partial(self._view, Tasks),
             self._chart,
             partial(self._view, Schedules),
-            partial(self._view, ClearedTasks),
+            partial(self._seldom, page, ClearedTasks, "trash_rows"),
         )
 
     def _chart(self) -> View:
@@ -168,18 +171,43 @@ class Console(View):
         return view
 
     def _operations(self) -> Viewable:
+        page = stack()
+        self._seldom(page, PendingApprovals, "approval_rows", Viewable)
         return self._add(
-            stack(self._view(PendingApprovals)),
+            page,
             partial(self._view, RecentOperations, detailed=True),
             partial(self._view, Runs),
             partial(self._view, OtherOperations),
         )
 
-    def _add(self, layout: pn.Column | pn.Row, *cards: Callable[[], Viewable]) -> pn.Column | pn.Row:
-        """Puts cards into a layout one by one: each is some 20 ms of work."""
+    def _seldom(self, layout: pn.Column, kind: type[View], rows: str, *below: type) -> None:
+        """Puts a card above those below it once there are rows for it: most pages never have any, and save it.
 
-        def put(card: Callable[[], Viewable]) -> None:
-            layout.append(card())
+        Args:
+            rows: Of the status.
+        """
+
+        def put() -> None:
+            places = (at for at, card in enumerate(layout) if isinstance(card, below))
+            layout.insert(next(places, len(layout)), self._view(kind))
+
+        def come(_event: object) -> None:
+            if getattr(self.status, rows):
+                self.status.param.unwatch(waits)
+                self._session.one_by_one([put])
+
+        if getattr(self.status, rows):
+            put()
+        else:
+            waits = self.status.param.watch(come, rows)
+
+    def _add(self, layout: pn.Column | pn.Row, *cards: Callable[[], Viewable | None]) -> pn.Column | pn.Row:
+        """Puts cards into a layout one by one: each is some 20 ms of work. One that is None has put itself there."""
+
+        def put(card: Callable[[], Viewable | None]) -> None:
+            made = card()
+            if made is not None:
+                layout.append(made)
 
         self._session.one_by_one(partial(put, card) for card in cards)
         return layout

@@ -22,6 +22,7 @@ from opsdash.state.location import Location
 from opsdash.text import without_folders
 from opsdash.views import turns
 from opsdash.views.components import Messages
+from opsdash.views.components.panel_private import forget_defaults
 from opsdash.views.readings import PageStatus, Reading, readings
 from opsdash.views.request_queue import Turns
 
@@ -171,6 +172,8 @@ class Session:
         """Notices that readings have stopped, and says that the server or the kernel is there."""
         if self.closed or (self._doc is not None and turns.is_loading(self._doc)):
             return
+        if self._doc is not None:
+            forget_defaults(self._doc)
         if time.monotonic() - self._taken_at_s < BEAT_MS / 2000:
             return  # a reading was the sign of life
         with pn.io.hold():

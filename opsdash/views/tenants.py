@@ -34,19 +34,13 @@ class TenantDrift(View):
     detailed = param.Boolean(default=False, doc="It can compare, tenant by tenant.")
 
     _card: Card | None = None
+    _table: KeyedTable | None = None  # from the first comparison on: most pages have none
 
     def _build(self) -> Viewable:
         self._compared_at: datetime | None = None
         self._differences: list[list[str]] = []
-        self._table = KeyedTable(
-            title="Tenants that differ",
-            columns=COLUMNS,
-            empty="Every key in Redis is as the database has it.",
-            visible=False,
-            theme=self.param.theme,
-        )
         self._acts, self._unused = self._buttons(), False
-        self._card = Card(self._table, title=TITLE, actions=self._acts, theme=self.param.theme)
+        self._card = Card(title=TITLE, actions=self._acts, theme=self.param.theme)
         self._show()
         return self._card
 
@@ -68,13 +62,9 @@ class TenantDrift(View):
         if self._card is None:
             return
         told = self.status.tenants_card
-        unused = bool(told.get("unused"))
-        if unused != self._unused:  # one line in the place of the card
-            self._unused = unused
-            actions = [] if unused else self._acts
-            set_changed(
-                self._card, title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table]
-            )
+        self._unused = unused = bool(told.get("unused"))  # then one line is in the place of the card
+        table = [] if unused or self._table is None else [self._table]
+        set_changed(self._card, title="" if unused else TITLE, actions=[] if unused else self._acts, objects=table)
         if unused:
             self._card.lines = [["mute", told["unused"]]]
             return
@@ -88,7 +78,8 @@ class TenantDrift(View):
             self._compared_at = None  # a sync that ended after it has made it untrue
         if self._compared_at is not None:
             lines += [["mute", f"Compared at {self._compared_at:%H:%M:%S} UTC"], *self._differences]
-        self._table.visible = self._compared_at is not None
+        if self._table is not None:
+            self._table.visible = self._compared_at is not None
         self._card.lines = lines
 
     async def _compare(self, event: param.parameterized.Event) -> None:
@@ -98,12 +89,21 @@ class TenantDrift(View):
             async with self._session.turn("compare") as mine:
                 if mine:
                     plan = await READS.run(self._session.console.tenants.plan, caller=self._session.caller)
-                    self._compared_at, self._differences, self._table.rows = began, *compared(plan)
+                    self._compared_at, self._differences, found = began, *compared(plan)
+                    self._show_differing(found)
                     self._show()
         except OpsdashError as error:
             self._session.say(error.explanation, "bad")
         finally:
             event.obj.disabled = False
+
+    def _show_differing(self, found: list[dict[str, Any]]) -> None:
+        if self._table is None:
+            nothing = "Every key in Redis is as the database has it."
+            self._table = KeyedTable(
+                title="Tenants that differ", columns=COLUMNS, empty=nothing, theme=self.param.theme
+            )
+        self._table.rows = found
 
 
 def compared(plan: TenantPlan) -> tuple[list[list[str]], list[dict[str, Any]]]:

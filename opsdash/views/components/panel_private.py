@@ -13,7 +13,9 @@ For upstream, each with what would make it public:
 * ``_update_properties`` works out the parameters of the design at each update of any parameter, and uses them for
   ``stylesheets`` alone: half of what a tick costs, for each widget.
 * ``_get_properties`` and ``_get_children`` ask for each Parameter by ``self.param[name]``, which copies it for the
-  instance: a fifth of what a session costs. Those of the class would do.
+  instance: a fifth of what a session costs, and 50 kB of its memory. Those of the class would do.
+* Bokeh looks at the default of each property that may refer to a model whenever a document gets one, and keeps the
+  empty list or dict that it is: some 430 of them, each with a set of its owners, are a fifth of a page's memory.
 * ``FileDownload._async_sync_data`` has no way to say that there is no file, and keeps ``data`` for good.
 * ``push`` to a notebook whose browser has not opened the comm yet tries again each message by itself, every 0.1 s: they
   arrive in another order, and name models that come later. A queue for each comm would keep the order.
@@ -31,16 +33,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import panel as pn
+from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.models.ui import UIElement
 from panel.custom import JSComponent, ReactiveESM
 from panel.io import model as _model
 from panel.io import notebook as _notebook
 from panel.reactive import Syncable
 from panel.viewable import MimeRenderMixin
-from param import Parameterized
+from param.parameterized import no_instance_params
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
 
 _NEEDED: dict[Any, tuple[str, ...]] = {
     ReactiveESM: (
@@ -51,7 +57,6 @@ _NEEDED: dict[Any, tuple[str, ...]] = {
         "_update_model",
         "_bundle_css",
     ),
-    Parameterized: ("_param__private",),
     Syncable: ("_process_param_change", "_update_properties", "_apply_update"),
     JSComponent: ("_send_msg", "_handle_msg"),
     pn.widgets.FileDownload: ("_async_sync_data",),
@@ -91,6 +96,11 @@ class FileComponent(JSComponent):
 
     _shared: ClassVar[Path]
 
+    def __init__(self, **params: Any) -> None:
+        # Param copies a Parameter for an instance that is asked for it or gets a value; nobody needs a component's own.
+        no_instance_params(type(self))
+        super().__init__(**params)
+
     @classmethod
     def _component_resource_path(cls, esm_path: Any, compiled: Any) -> str:
         path: str = super()._component_resource_path(esm_path, compiled)
@@ -103,10 +113,6 @@ class FileComponent(JSComponent):
             return text
         shared = cls._shared.read_text(encoding="utf-8").replace("\nexport ", "\n")
         return _SHARED.sub(lambda _: shared, text)
-
-    def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Any:
-        with _parameters_of_the_class(type(self)):
-            return super()._get_model(doc, root, parent, comm)
 
     def _get_children(self, data_model: Any, doc: Any, root: Any, parent: Any, comm: Any) -> Any:
         """In a notebook with ``inline``, what comes later has its styles in it, too."""
@@ -178,16 +184,15 @@ class Download(pn.widgets.FileDownload):
         self.data = ""  # else the session would hold the file as long as it lasts
 
 
-@contextmanager
-def _parameters_of_the_class(cls: type[FileComponent]) -> Iterator[None]:
-    """Param copies a Parameter for an instance that is asked for it; Panel asks for all, and needs no copy of any."""
-    private = cls._param__private
-    before = private.disable_instance_params
-    private.disable_instance_params = True
-    try:
-        yield
-    finally:
-        private.disable_instance_params = before
+def forget_defaults(doc: Document) -> None:
+    """Lets go of empty defaults that Bokeh has kept; it makes those again that are asked for.
+
+    Without Bokeh's private name for them nothing is let go, and nothing else is different.
+    """
+    for model in doc.models:
+        kept: dict[str, Any] = getattr(model, "_unstable_default_values", {})
+        for name in [name for name, value in kept.items() if isinstance(value, PropertyValueContainer) and not value]:
+            del kept[name]
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Rows(list[Row]):
                 raise TypeError(f"each row needs a text as its key, not {row.get('key')!r}")
         self.version = next(_counter)
         self._text: str | None = None
-        self._leads: tuple[Rows, str] | None = None
+        self._leads: tuple[int, str] | None = None  # by the version before: the rows themselves would keep all before
 
     def text(self) -> str:
         """All of it, as JSON."""
@@ -52,9 +52,9 @@ class Rows(list[Row]):
 
     def change(self, before: Rows) -> str:
         """What leads here from ``before``, as JSON."""
-        if self._leads is None or self._leads[0] is not before:
+        if self._leads is None or self._leads[0] != before.version:
             fields = {"from": before.version, "version": self.version, **changes(before, self)}
-            self._leads = (before, as_json(fields))
+            self._leads = (before.version, as_json(fields))
         return self._leads[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ def test_a_change_is_worked_out_once_for_all_pages() -> None:
         "from": old.version, "version": new.version, "changed": [{"key": "a", "n": 2}], "order": None,
     }  # fmt: skip
     assert new.text() is new.text()
+
+
+def test_rows_keep_none_of_those_before_them() -> None:
+    """A page has new ones every two seconds: each would keep all that any page has shown since the process began."""
+
+    class Watched(Rows):
+        """As `Rows` has slots, it takes no weak reference."""
+
+    first, second, third = (Watched([{"key": "a", "n": n}]) for n in range(3))
+    second.change(first)
+    third.change(second)
+    gone = weakref.ref(first)
+    del first
+    assert gone() is None
 
 
 def test_shared_rows_and_figures_are_told_apart_by_identity() -> None:
