@@ -265,6 +265,11 @@ class Keys:
         return f"{self.prefix}opsdash:tenants:synced"
 
     @property
+    def tenants_buckets(self) -> str:
+        """Hash: bucket of tenants → keyed digest of its rows, digests of what a sync wrote of them, and the tenants."""
+        return f"{self.prefix}opsdash:tenants:buckets"
+
+    @property
     def tenants_busy(self) -> str:
         """String with a TTL: JSON of who syncs the tenants just now."""
         return f"{self.prefix}opsdash:tenants:busy"

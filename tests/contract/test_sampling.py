@@ -6,6 +6,7 @@ import json
 import random
 import time
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,6 +66,38 @@ def test_the_oldest_is_as_old_as_the_next_to_run_says(broker: Broker) -> None:
     found = sample_tasks(broker, "emails")
     assert found.oldest_s is not None
     assert 600 <= found.oldest_s < 610
+
+
+def test_what_redis_counts_by_name_is_what_reading_each_message_says(broker: Broker) -> None:
+    chance, now = random.Random(5), time.time()
+    plain = {"lang": "py", "task": "charge", "id": "1"}
+    whole = json.dumps({"body": "[]", "headers": plain, "properties": {"timestamp": now - 50}})
+    texts = [
+        *[message(name, timestamp=now - age) for name, age in (("charge", 40), ("charge.card", 30), ("mail", 900))],
+        whole,
+        whole[:-30],
+        whole[:-1],
+        json.dumps({"headers": {"stamps": {"task": "mail"}, "task": "charge"}}),
+        json.dumps({"headers": plain}, separators=(",", ":")),
+        json.dumps({"content-type": "application/json", "body": json.dumps({"task": "old"}), "headers": {}}),
+        json.dumps({"headers": {"task": "ch\u00e4rge"}}, ensure_ascii=False),
+        json.dumps({"headers": {"task": ""}}),
+        json.dumps({"headers": {"task": "x" * 1_001}}),
+        "no message",
+        "",
+        "{}",
+    ]
+    lists = {0: chance.choices(texts, k=700), 9: chance.choices(texts, k=300)}
+    for step, some in lists.items():
+        broker.client.lpush(broker.lists("emails")[step], *some)
+    every = [one.encode() for some in lists.values() for one in some]
+    for matches in (None, TaskFilter(task="charge*"), TaskFilter(task="no.such")):
+        found = sample_tasks(broker, "emails", matches)
+        expected = Counter(sampling._task_of(one) for one in every if matches is None or matches(one))
+        assert found.by_task == expected
+        assert (found.number, found.looked_at, found.counted) == (expected.total(), 1_000, True)
+    assert sample_tasks(broker, "emails", TaskFilter(task="mail")).oldest_s == pytest.approx(900, abs=30)
+    assert sample_tasks(broker, "emails", TaskFilter(task="charge*")).oldest_s == pytest.approx(50, abs=30)
 
 
 def test_an_empty_queue_and_a_foreign_key_are_made_of_nothing(broker: Broker) -> None:
@@ -131,7 +164,7 @@ def test_large_messages_are_read_a_few_at_a_time(broker: Broker, monkeypatch: py
     window = sampling.scan.window
     monkeypatch.setattr(sampling.scan, "window", lambda *given: steps.append(given[3].messages) or window(*given))
     broker.client.lpush(broker.lists("emails")[0], *[message("charge", body="x" * 20_000)] * 60)
-    assert sample_tasks(broker, "emails").looked_at == 60
+    assert sample_tasks(broker, "emails", TaskFilter(containing="x")).looked_at == 60
     assert max(steps) <= 20, "a quarter of a megabyte, and the first step"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from opsdash.errors import OpsdashError
 from opsdash.model import TenantDrift
 from opsdash.services.console import Console
 from opsdash.services.tenants import index
+from opsdash.services.tenants.digests import DigestedRows
 from opsdash.services.tenants.source import TableSource
 
 EARLIER = datetime.now(UTC) - timedelta(days=30)
@@ -127,13 +129,16 @@ def test_a_row_that_could_not_be_read_is_a_difference_until_it_can(console_for: 
 
 
 def test_what_changes_while_a_sync_reads_is_a_difference_afterwards(synced: Console, monkeypatch: pytest.MonkeyPatch):
-    chunks = TableSource.chunks
+    def change_behind(chunks: Any) -> Any:
+        def read(*given: Any) -> Iterator[Any]:
+            yield from chunks(*given)
+            change(synced, "a", name="Late", updated_at=EARLIER + timedelta(days=1))
 
-    def change_behind(source: TableSource):
-        yield from chunks(source)
-        change(synced, "a", name="Late", updated_at=EARLIER + timedelta(days=1))
+        return read
 
-    monkeypatch.setattr(TableSource, "chunks", change_behind)
+    synced.broker.client.delete(synced.broker.keys.tenants_buckets)
+    for source in (TableSource, DigestedRows):
+        monkeypatch.setattr(source, "chunks", change_behind(source.chunks))
     sync(synced)
     assert stored(synced, "a")["name"] == "Acme"
     assert drift(synced).differs

@@ -14,6 +14,7 @@ from opsdash.model import Status
 from opsdash.services.console import Console
 from opsdash.services.database import engine as database
 from opsdash.services.database.tables import tenant_config
+from opsdash.services.tenants.digests import DigestedRows
 from opsdash.services.tenants.source import TableSource
 
 SECRET = "sk-live-0123456789"
@@ -101,15 +102,18 @@ def test_redis_lost_midway_is_uncertain_and_says_how_far_it_came(
     rows = [{"tenant_id": f"t{i:04}", "name": "T", "enabled": True, "settings": {}} for i in range(700)]
     with database.transaction(console.engine) as connection:
         connection.execute(sa.insert(tenant_config), rows)
-    chunks = TableSource.chunks
 
-    def lose_redis_after_the_first(tenants):
-        for number, chunk in enumerate(chunks(tenants)):
-            if number == 1:
-                valkey.stop()
-            yield chunk
+    def lose_redis_after_the_first(chunks):
+        def read(*given):
+            for number, chunk in enumerate(chunks(*given)):
+                if number == 1:
+                    valkey.stop()
+                yield chunk
 
-    monkeypatch.setattr(TableSource, "chunks", lose_redis_after_the_first)
+        return read
+
+    for source in (TableSource, DigestedRows):
+        monkeypatch.setattr(source, "chunks", lose_redis_after_the_first(source.chunks))
     with pytest.raises(Uncertain, match="stopped after 500 tenants"):
         sync(console)
     assert console.get_recent_operations()[0].status is Status.UNKNOWN
@@ -119,14 +123,18 @@ def test_the_database_lost_midway_is_uncertain_and_lost_at_once_changed_nothing(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ):
     add(console, "acme")
-    chunks = TableSource.chunks
+    sources = {source: source.chunks for source in (TableSource, DigestedRows)}
     for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "stopped after 1 tenant: gone")):
 
-        def lose_the_database(tenants, written=written):
-            if written:
-                yield from chunks(tenants)
-            raise Unavailable("gone")
+        def lose_the_database(chunks, written=written):
+            def read(*given):
+                if written:
+                    yield from chunks(*given)
+                raise Unavailable("gone")
 
-        monkeypatch.setattr(TableSource, "chunks", lose_the_database)
+            return read
+
+        for source, chunks in sources.items():
+            monkeypatch.setattr(source, "chunks", lose_the_database(chunks))
         with pytest.raises(error, match=says):
             sync(console)

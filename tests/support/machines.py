@@ -83,10 +83,10 @@ def dying(call: int, *steps: tuple[Any, str], also: tuple[type[BaseException], .
     calls = count(1)
 
     def deadly(run: Any) -> Any:
-        def dies(*args: Any) -> Any:
+        def dies(*args: Any, **options: Any) -> Any:
             if next(calls) == call:
                 raise Killed
-            return run(*args)
+            return run(*args, **options)
 
         return dies
 

@@ -53,7 +53,8 @@ class TaskSample:
         looked_at: How many messages the figures rest on.
         unseen: How many there may be of kinds that none of these was of.
         counted: All messages were looked at: nothing here is an estimate.
-        oldest_s: Age of the oldest that was looked at; None where none of them says when it was sent.
+        oldest_s: Age of the oldest that was looked at, by names of the last ones of each step; None where none of them
+            says when it was sent.
     """
 
     number: int = 0
@@ -164,6 +165,16 @@ class _Block:
         self.names.update(map(name_of, meant))
         self.age(meant)
 
+    def see_names(self, seen: scan.Names, matches: Matches | None) -> None:
+        """Some more, of which Redis has found the names."""
+        is_meant = matches.takes_name if isinstance(matches, TaskFilter) else None
+        for raw, times in seen.by_name.items():
+            name = raw.decode(errors="replace")
+            if is_meant is None or is_meant(name):
+                self.names[name] += times
+        self.see(seen.closer, _task_of, matches)
+        self.age(seen.last if matches is None else filter(matches, seen.last))
+
     def age(self, messages: Iterable[bytes]) -> None:
         """How old these are."""
         ages = [age for age in map(age_s, messages) if age is not None]
@@ -174,17 +185,32 @@ def _all(
     broker: Broker, lists: Sequence[str], lengths: list[int], name_of: NameOf, matches: Matches | None
 ) -> _Block | None:
     """Every message; None where they are too large together to be looked at one and all."""
-    found, total, size = _Block(), 0, scan.WindowSize(STEP_BYTES, FIRST_STEP)
+    found, total, plain = _Block(), 0, _by_name(name_of, matches)
+    size = scan.WindowSize(NAMED_BYTES) if plain else scan.WindowSize(STEP_BYTES, FIRST_STEP)
     for key, length in zip(lists, lengths, strict=True):
         at = 0
-        while at < length and (messages := scan.window(broker, key, at, size, length - at)):
-            found.see(messages, name_of, matches)
-            at += len(messages)
-            found.looked_at += len(messages)
-            total += sum(map(bounded_reads.size_of, messages))
+        while at < length:
+            if plain:
+                seen = scan.names(broker, key, at, length - at, size)
+                found.see_names(seen, matches)
+                number, weigh = seen.looked_at, seen.size_bytes
+            else:
+                messages = scan.window(broker, key, at, size, length - at)
+                found.see(messages, name_of, matches)
+                number, weigh = len(messages), sum(map(bounded_reads.size_of, messages))
+            if not number:
+                break
+            at += number
+            found.looked_at += number
+            total += weigh
             if total > MOST_BYTES and at < length:
                 return None
     return found
+
+
+def _by_name(name_of: NameOf, matches: Matches | None) -> bool:
+    """Only the names of tasks are asked for, which Redis finds without sending the messages."""
+    return name_of is _task_of and (matches is None or (isinstance(matches, TaskFilter) and matches.by_name_alone))
 
 
 def _some(
@@ -204,7 +230,7 @@ def _some(
     longest = lists[lengths.index(max(lengths))]
     newest = scan.window(broker, longest, 0, size, FIRST_STEP)
     mean_bytes = sum(map(bounded_reads.size_of, newest)) / max(1, len(newest))
-    plain = name_of is _task_of and (matches is None or (isinstance(matches, TaskFilter) and matches.by_name_alone))
+    plain = _by_name(name_of, matches)
     each_s = NAME_S if plain else MESSAGE_S
     way_s = sum(length**2 for length in lengths) / total / 4 * min(1, mean_bytes / NODE_BYTES) * NODE_S
     number = int(max(BLOCK, min(LARGEST_BLOCK, way_s / each_s)))
@@ -229,19 +255,13 @@ def _some(
 def _names(broker: Broker, key: str, start: int, number: int, fit: float, matches: Matches | None) -> _Block:
     """Neighbours by their tasks' names alone, in steps of as many as fit: one place is walked to once for each."""
     found = _Block()
-    is_meant = matches.takes_name if isinstance(matches, TaskFilter) else None
     while found.looked_at < number:
         step = max(1, min(int(fit), number - found.looked_at))
-        looked_at, names, last, closer = scan.names(broker, key, start + found.looked_at, step)
-        if not looked_at:
+        seen = scan.names(broker, key, start + found.looked_at, step)
+        if not seen.looked_at:
             break
-        found.looked_at += looked_at
-        for raw, times in names.items():
-            name = raw.decode(errors="replace")
-            if is_meant is None or is_meant(name):
-                found.names[name] += times
-        found.see(closer, _task_of, matches)
-        found.age([last] if matches is None or matches(last) else [])
+        found.looked_at += seen.looked_at
+        found.see_names(seen, matches)
     return found
 
 

@@ -9,8 +9,8 @@ opsdash, which hold the queue's lock.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from opsdash import lua
@@ -28,6 +28,8 @@ FIRST, LARGEST_WINDOW = 100, 4_000
 """Messages of the first step, and of the largest one. A step is twice the one before at most."""
 FETCHED = 500
 """Fetched messages of one step, about."""
+LAST_BYTES = 64_000
+"""Of messages that are sent along with names, to tell how old they are."""
 MOST_HITS = 50
 """Matches that one step returns."""
 
@@ -185,23 +187,48 @@ def window(broker: Broker, key: str, start: int, size: WindowSize, most: int, *,
     return list(map(bytes, found))
 
 
-def names(broker: Broker, key: str, start: int, number: int) -> tuple[int, dict[bytes, int], bytes, list[bytes]]:
-    """The names of the tasks of a window, of messages as Celery writes them. Nothing of what is no list.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The names of a window's tasks.
 
-    Cost: one round trip, and 0.8 µs of Redis for each; their messages are not sent.
+    Attributes:
+        looked_at: How many messages it had; 0: the list has ended, or is none.
+        size_bytes: What they weigh.
+        by_name: Name → how many, of messages as Celery writes them.
+        last: The last message, and the last one of each name while they are few bytes: the oldest, as a rule.
+        closer: Those that say their name in another way.
+    """
 
-    Returns:
-        How many were looked at, name → how many, the last message, and those that say it in another way.
+    looked_at: int = 0
+    size_bytes: int = 0
+    by_name: Mapping[bytes, int] = field(default_factory=dict)
+    last: Sequence[bytes] = ()
+    closer: Sequence[bytes] = ()
+
+
+def names(broker: Broker, key: str, start: int, number: int, size: WindowSize | None = None) -> Names:
+    """The names of the tasks of a window.
+
+    Cost: one round trip, and 0.8 µs of Redis for each; few of their messages are sent.
+
+    Args:
+        size: Says how many, if that is fewer, and learns from them.
 
     Raises:
         Unavailable: Redis did not answer.
     """
-    with broker.reading():
-        looked_at, _, kinds, *found = _raw(broker, _NAMES, [key], start, number, bounded_reads.MOST_BYTES)
+    number = number if size is None else min(number, size.messages)
+    with broker.reading(), writes.clock() as clock:
+        looked_at, bytes_, kinds, lasts, *found = _raw(
+            broker, _NAMES, [key], start, number, bounded_reads.MOST_BYTES, LAST_BYTES
+        )
+    if size is not None:
+        size.learn(looked_at, max(0, bytes_), clock.s)
     if not looked_at:
-        return 0, {}, b"", []
-    counted, (last, *closer) = found[: 2 * kinds], found[2 * kinds :]
-    return looked_at, dict(zip(counted[::2], counted[1::2], strict=True)), last, closer
+        return Names()
+    counted, rest = found[: 2 * kinds], found[2 * kinds :]
+    by_name = dict(zip(counted[::2], counted[1::2], strict=True))
+    return Names(looked_at=looked_at, size_bytes=bytes_, by_name=by_name, last=rest[:lasts], closer=rest[lasts:])
 
 
 def holding(broker: Broker, key: str, texts: Sequence[str]) -> Iterator[Window]:

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import LEASE_S, LOST, QueueLock, lost
-from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, usable
+from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, digest_of, usable
 
 CHUNK = 500
 """Tenants read and written at a time: bounds memory here and the time Redis spends on one step."""
@@ -42,7 +42,7 @@ _WRITE = lua.load(__name__, "index_write")
 _REMOVE = lua.load(__name__, "index_remove")
 _STORE = lua.load(__name__, "index_store")
 _REPLACE = lua.load(__name__, "index_replace")
-_RENEW = lua.load(__name__, "index_renew")
+RENEW = lua.load(__name__, "index_renew")
 _RELEASE = lua.load(__name__, "index_release")
 
 
@@ -52,6 +52,16 @@ class Config:
 
     tenant_id: str
     text: str
+    note: str = field(init=False)
+    """What the index has of it."""
+    size: int = field(init=False)
+    """Bytes."""
+
+    def __post_init__(self) -> None:
+        """What is asked for more than once."""
+        data = self.text.encode()
+        object.__setattr__(self, "note", digest_of(data))
+        object.__setattr__(self, "size", len(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +73,16 @@ class TenantIndex:
     def differing(self, configs: Sequence[Config], lock: QueueLock | None = None) -> list[tuple[Config, str | None]]:
         """Those whose key or index entry is not what it should be, each with what its key holds now.
 
-        Compares what the key itself holds, so that one altered or lost outside opsdash is put right. Of one that holds
-        more than a configuration can have, nothing is read: empty. Cost: one round trip as a rule; as many bytes as the
-        configurations have.
+        Of one that holds more than a configuration can have, nothing is read: empty. Cost and errors: as `compared`.
+        """
+        both = zip(configs, self.compared(configs, lock), strict=True)
+        return [(config, one.text) for config, one in both if one.text != config.text or one.note != config.note]
+
+    def compared(self, configs: Sequence[Config], lock: QueueLock | None = None) -> list[bounded_reads.Noted]:
+        """What key and index entry of each hold now.
+
+        Compares what the key itself holds, so that one altered or lost outside opsdash is put right. Cost: one round
+        trip as a rule; as many bytes as the configurations have.
 
         Raises:
             Refused: The lease was lost before anything was written.
@@ -76,18 +93,15 @@ class TenantIndex:
         keys = self.broker.keys
         with writes.aside():
             if lock is not None:
-                renewed = self.broker.client.eval(_RENEW, 1, lock.key, lock.value, str(int(LEASE_S * 1000)))
+                renewed = self.broker.client.eval(RENEW, 1, lock.key, lock.value, str(int(LEASE_S * 1000)))
                 if renewed == LOST:
                     raise lost("the lock of the sync")
-            named = [(one.tenant_id, keys.tenant_config(one.tenant_id), len(one.text.encode())) for one in configs]
-            texts = {
+            named = [(one.tenant_id, keys.tenant_config(one.tenant_id), one.size) for one in configs]
+            found = {
                 one.name: one
                 for one in bounded_reads.noted(self.broker.client, keys.tenants, named, most=COMPARED_BYTES, step=STEP)
             }
-        both = [(config, texts[config.tenant_id]) for config in configs]
-        return [
-            (config, one.text) for config, one in both if one.text != config.text or one.note != digest(config.text)
-        ]
+        return [found[config.tenant_id] for config in configs]
 
     def write(self, lock: QueueLock, configs: Sequence[Config]) -> int:
         """As `write_in_steps`; how many were written in all."""
@@ -107,7 +121,7 @@ class TenantIndex:
             for start in range(0, len(configs), STEP):
                 part = configs[start : start + STEP]
                 names = [lock.key, keys.tenants, *(keys.tenant_config(config.tenant_id) for config in part)]
-                args = [text for config in part for text in (config.tenant_id, config.text, digest(config.text))]
+                args = [text for config in part for text in (config.tenant_id, config.text, config.note)]
                 pipe.eval(_WRITE, len(names), *names, lock.value, int(LEASE_S * 1000), *args)
             answers = pipe.execute(raise_on_error=False)
         for answer in answers:
@@ -120,6 +134,14 @@ class TenantIndex:
     def is_empty(self) -> bool:
         """No tenant has a key. Cost: one HLEN."""
         return not self.broker.client.hlen(self.broker.keys.tenants)
+
+    def number(self) -> int | None:
+        """How many tenants have a key; None before the first sync that kept an index. Cost: one round trip."""
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            pipe.hlen(self.broker.keys.tenants)
+            pipe.hexists(self.broker.keys.tenants_synced, _ADOPTED)
+            number, adopted = pipe.execute()
+        return int(number) if adopted else None
 
     def remove(self, lock: QueueLock, tenant_ids: Sequence[str]) -> int:
         """Key and index entry of each; the number of keys that were there."""

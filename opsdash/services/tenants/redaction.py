@@ -39,7 +39,12 @@ def usable(tenant_id: str) -> bool:
 
 def digest(text: str) -> str:
     """Of a configuration in Redis; differs from that of another one, and reveals nothing about it."""
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return digest_of(text.encode())
+
+
+def digest_of(data: bytes) -> str:
+    """The same of its bytes."""
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
 def public_config(row: Any, secret: bytes) -> str:

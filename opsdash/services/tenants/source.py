@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
@@ -22,6 +22,8 @@ from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.redaction import masked
 from opsdash.services.database.engine import answering, lacks_table
 from opsdash.services.database.tables import UtcDateTime, tenant_config
+from opsdash.services.tenants import digests
+from opsdash.services.tenants.digests import DigestedRows
 from opsdash.services.tenants.index import CHUNK
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, OVERSIZED, id_of, instant
 from opsdash.services.tenants.version import Version, columns, is_named
@@ -46,6 +48,9 @@ class TenantSource(Protocol):
     def version(self, after: datetime | None = None) -> Version | None:
         """Cheap enough for a page; None where only reading everything could tell."""
 
+    def digested(self) -> AbstractContextManager[DigestedRows | None]:
+        """The same rows with digests, in one state of the table; None where the source makes none: use `chunks`."""
+
 
 @dataclass(frozen=True)
 class TableSource:
@@ -61,13 +66,30 @@ class TableSource:
     columns: Mapping[str, str]
     named: bool = False
     _timeless: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
+    _undigested: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
         """Streams from a cursor on the server; one statement sees one state of the table."""
         names = self._there()
-        columns = [self._settings() if name == "settings" else self._column(name) for name in names]
+        columns = map(self._read_as, names)
         for rows in self._read(sa.select(*columns).order_by(self._column("tenant_id"))):
             yield [dict(zip(names, row, strict=True)) for row in rows]
+
+    @contextmanager
+    def digested(self) -> Iterator[DigestedRows | None]:
+        """PostgreSQL makes digests; SQLite would have to ask this process for each row's."""
+        if self.engine.dialect.name != "postgresql" or self._undigested:
+            yield None
+            return
+        with self._answering(), self._text(), self.engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            if (context := digests.context(connection, self._table, self.columns)) is None:
+                self._undigested.append(self.table)  # asked no more: a database logs each such error
+                connection.rollback()
+                yield None
+                return
+            columns = {name: self._read_as(name) for name in self._there()}
+            yield DigestedRows(connection, self._table, columns, self._column("tenant_id"), context, CHUNK)
 
     def ids(self) -> Iterator[str]:
         """Streams the ids alone."""
@@ -137,6 +159,9 @@ class TableSource:
     def _column(self, name: str) -> sa.ColumnElement[Any]:
         return self._table.c[self.columns[name]]
 
+    def _read_as(self, name: str) -> sa.ColumnElement[Any]:
+        return self._settings() if name == "settings" else self._column(name)
+
     def _settings(self) -> sa.ColumnElement[Any]:
         # As text: so does broken JSON. Ten megabytes of it are not even fetched.
         text = sa.cast(self._column("settings"), sa.Text)
@@ -148,10 +173,14 @@ class TableSource:
         return sa.func.sum(sa.extract("epoch", changed_at))
 
     def _read(self, query: sa.Select[Any]) -> Iterator[list[sa.Row[Any]]]:
+        with self._answering(), self._text(), self.engine.connect() as connection, _any_bytes(connection):
+            for rows in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
+                yield list(rows)
+
+    @contextmanager
+    def _text(self) -> Iterator[None]:
         try:
-            with self._answering(), self.engine.connect() as connection, _any_bytes(connection):
-                for rows in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
-                    yield list(rows)
+            yield
         except UnicodeDecodeError as error:  # PostgreSQL with the encoding SQL_ASCII, which checks nothing
             raise Unavailable(
                 f"The tenants' table {self.table} contains bytes that are not text in its encoding."
@@ -195,6 +224,10 @@ class CallableSource:
 
     def version(self, after: datetime | None = None) -> None:
         """Only reading everything could tell."""
+
+    def digested(self) -> AbstractContextManager[None]:
+        """The callable makes none."""
+        return nullcontext()
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         call = load(self.path)

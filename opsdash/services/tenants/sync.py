@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,11 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import QueueLock
 from opsdash.services.tenants import drift as tenant_drift
 from opsdash.services.tenants.drift import DriftWatch
-from opsdash.services.tenants.index import CHUNK, Config, TenantIndex, in_steps
-from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, instant, public_config
+from opsdash.services.tenants.index import CHUNK, TenantIndex, in_steps
+from opsdash.services.tenants.reading import Reading
+from opsdash.services.tenants.reading import configs as configs_of
+from opsdash.services.tenants.redaction import changes, instant, public_config
+from opsdash.services.tenants.report import NAMED, SyncReport
 from opsdash.services.tenants.source import TenantSource
 from opsdash.services.tenants.version import Version
 from opsdash.text import count
@@ -30,47 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
 
-NAMED = 200
-"""Tenants whose result is listed; the rest is only counted."""
 COMPARED = 20
 """Changed tenants that a plan tells field by field."""
-
-
-@dataclass(slots=True)
-class SyncReport:
-    """What one sync did.
-
-    Attributes:
-        written: How many configurations were written. ``unchanged``: how many needed no write.
-        removed: Orphaned keys that were removed.
-        unreadable: Rows that could not be written. ``failed``: tenant → why, for the first of them.
-        rows: Rows read. ``last_id``: of the last one; in a table, two of the same id are neighbours.
-        first_written: The first of those that were.
-        cancelled: It ended before the last row.
-    """
-
-    written: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    unreadable: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    rows: int = 0
-    first_written: list[str] = field(default_factory=list)
-    cancelled: bool = False
-    last_id: str | None = None
-
-    @property
-    def results(self) -> dict[str, str]:
-        """Tenant → ``synced`` or why not, for at most `NAMED` of them, the failed ones first."""
-        named = {**self.failed, **{tenant: "synced" for tenant in self.first_written if tenant not in self.failed}}
-        return dict(list(named.items())[:NAMED])
-
-    def fail(self, tenant_id: str, why: str) -> None:
-        """Notes a bad row; its name only while there is room."""
-        self.unreadable += 1
-        if len(self.failed) < NAMED:
-            named = tenant_id[:MAX_ID_LENGTH].encode(errors="backslashreplace").decode()
-            self.failed[named or "(empty)"] = why
 
 
 @dataclass(slots=True)
@@ -139,17 +103,22 @@ class Tenants:
         """
         plan, secret = TenantPlan(), self.secret()
         with self.broker.reading():
-            for rows in self.source.chunks():
-                configs = self._configs(rows, secret, plan.seen)
+            number, indexed = self.index.number(), 0
+            for configs in Reading(self.source, self.index, secret, plan.seen).chunks():
                 for part in in_steps(configs):
-                    for config, text in self.index.differing(part):
-                        if text is None:
+                    for config, held in zip(part, self.index.compared(part), strict=True):
+                        indexed += bool(held.note)
+                        if held.text is None:
                             plan.added += 1
-                        elif text != config.text:
+                        elif held.text != config.text:
                             plan.changed += 1
                             if len(plan.changes) < COMPARED:
-                                plan.changes[config.tenant_id] = changes(text, config.text)
-            plan.orphaned, plan.known = self.orphans()
+                                plan.changes[config.tenant_id] = changes(held.text, config.text)
+            # The index has as many entries as rows that have one: there is no other one.
+            if number is not None and number == plan.seen.unchanged + indexed:
+                plan.known = number
+            else:
+                plan.orphaned, plan.known = self.orphans()
         plan.seen.unchanged = plan.seen.rows - plan.seen.unreadable - plan.added - plan.changed
         return plan
 
@@ -173,7 +142,7 @@ class Tenants:
     def _compared(self, seen: SyncReport) -> Iterator[dict[str, Any]]:
         secret = self.secret()
         for rows in self.source.chunks():
-            for part in in_steps(self._configs(rows, secret, seen)):
+            for part in in_steps(list(filter(None, configs_of(rows, secret, seen)))):
                 held = {config.tenant_id: text for config, text in self.index.differing(part)}
                 for config in part:
                     public = json.loads(config.text)
@@ -226,9 +195,11 @@ class Tenants:
             try:
                 # Before the rows are read: a change meanwhile is then always reported as a difference.
                 version = self.source.version()
-                self._sync(report, secret, lock, version, remove, on_progress, cancelled)
+                reading = Reading(self.source, self.index, secret, report, lock)
+                self._sync(report, reading, lock, version, remove, on_progress, cancelled)
                 if not report.cancelled:
                     self._finish(report, lock, by, version)
+                    reading.keep(lock)
             except (Unavailable, Refused, redis.RedisError) as error:
                 nothing = not isinstance(error, redis.RedisError) or not writes.possible()
                 if not report.written and not report.removed and nothing:
@@ -246,7 +217,7 @@ class Tenants:
     def _sync(
         self,
         report: SyncReport,
-        secret: bytes,
+        reading: Reading,
         lock: QueueLock,
         version: Version | None,
         remove: Callable[[int, int], None] | None,
@@ -264,11 +235,12 @@ class Tenants:
             if not report.removed:
                 self.index.begin(lock)
             report.removed += self.index.remove(lock, orphans)
-        for rows in self.source.chunks():
+        told = 0
+        for configs in reading.chunks(first=first):
             if cancelled():
                 report.cancelled = True
                 return
-            for part in in_steps(self._configs(rows, secret, report)):
+            for part in in_steps(configs):
                 differing = part if first else [config for config, _held in self.index.differing(part, lock)]
                 if differing:
                     if not report.written and not report.removed:
@@ -277,7 +249,9 @@ class Tenants:
                         report.written += written
                 report.unchanged += len(part) - len(differing)
                 report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
-            on_progress(report.rows, max(report.rows, rows_in_all))
+            if report.rows > told:
+                told = report.rows
+                on_progress(told, max(told, rows_in_all))
 
     def _to_remove(self, remove: Callable[[int, int], None]) -> Iterator[list[str]]:
         orphaned, known = self.orphans()
@@ -298,19 +272,3 @@ class Tenants:
                 "by": by,
             },
         )
-
-    def _configs(self, rows: list[Mapping[str, Any]], secret: bytes, report: SyncReport) -> list[Config]:
-        """What should be in Redis; rows that can't be used go to the report."""
-        configs = []
-        for row in rows:
-            tenant_id = id_of(row)
-            if tenant_id and tenant_id == report.last_id:  # else each sync would write the other one
-                report.fail(tenant_id, "the id comes twice")
-                continue
-            report.last_id = tenant_id
-            try:
-                configs.append(Config(tenant_id, public_config(row, secret)))
-            except ValueError as error:
-                report.fail(tenant_id, str(error))
-        report.rows += len(rows)
-        return configs

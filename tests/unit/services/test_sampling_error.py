@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from opsdash.services.queues import sampling
+from opsdash.services.queues import sampling, scan
 
 MESSAGES = 200_000
 KINDS = {"mail": 60, "pay": 30, "stock": 9, "report": 1}
@@ -34,9 +34,9 @@ def names_of(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> Any:
     """A broker whose one list has tasks of these names, in this order."""
     pipe = SimpleNamespace(llen=lambda _key: None, execute=lambda **_options: [len(names)])
 
-    def found(_broker: Any, _key: str, start: int, number: int) -> tuple[int, dict[bytes, int], bytes, list[bytes]]:
+    def found(_broker: Any, _key: str, start: int, number: int) -> scan.Names:
         part = Counter(name.encode() for name in names[start : start + number])
-        return part.total(), dict(part), b"", []
+        return scan.Names(looked_at=part.total(), by_name=dict(part))
 
     monkeypatch.setattr(sampling.scan, "names", found)
     monkeypatch.setattr(sampling.scan, "window", lambda *_arguments: [b"x" * 900] * 10)
