@@ -53,10 +53,12 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="module", autouse=True)
 def _nobodys_document() -> Iterator[None]:
-    """Bokeh's ``patch_curdoc`` has no ``finally``: what a page was doing when it ended would be every later test's."""
+    """What a page was doing when it ended is no later test's."""
     yield
-    if bokeh := sys.modules.get("bokeh.io.doc"):
-        bokeh._PATCHED_CURDOCS.clear()
+    if "bokeh.io.doc" in sys.modules:
+        from support import documents  # Bokeh is imported only by tests that need it
+
+        documents.forget()
 
 
 @pytest.fixture(autouse=True)

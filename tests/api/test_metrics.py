@@ -358,8 +358,10 @@ def test_the_dashboard_is_one_that_grafana_can_import():
 def test_readiness_names_each_part_that_is_missing(
     settings_for: Callable[..., Settings], empty_sqlite_url: str, sqlite_url: str, valkey: Valkey, migrated: bool
 ):
-    with database.connect(empty_sqlite_url).connect():  # a file without a table
+    engine = database.connect(empty_sqlite_url)
+    with engine.connect():  # a file without a table
         pass
+    engine.dispose()
     console = assemble(settings_for(database_url=sqlite_url if migrated else empty_sqlite_url))
     with serving(console) as client:
         ready = client.get("/readyz", token="")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -91,7 +91,8 @@ class Consoles:
 
     def __init__(self, broker: Broker, database_url: str) -> None:
         self.broker = broker
-        self.audit = AuditLog(engine.connect(database_url, create=False), SIGNER)
+        self.engine = engine.connect(database_url, create=False)
+        self.audit = AuditLog(self.engine, SIGNER)
 
     def new(self, **settings: Any) -> tuple[Notifier, FakePoller]:
         poller = FakePoller()
@@ -115,8 +116,10 @@ class Consoles:
 
 
 @pytest.fixture
-def consoles(broker: Broker, sqlite_url: str) -> Consoles:
-    return Consoles(broker, sqlite_url)
+def consoles(broker: Broker, sqlite_url: str) -> Iterator[Consoles]:
+    made = Consoles(broker, sqlite_url)
+    yield made
+    made.engine.dispose()  # Python 3.13 warns of connections that nobody closed
 
 
 def look(notifier: Notifier, poller: FakePoller, **fields: Any) -> None:

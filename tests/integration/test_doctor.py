@@ -110,8 +110,10 @@ def test_a_server_that_a_crash_empties_is_named(lines: Lines):
 
 
 def test_a_database_that_is_not_migrated_is_named(lines: Lines, empty_database_url: str):
-    with database.connect(empty_database_url).connect():  # makes a SQLite file, where it is one
+    engine = database.connect(empty_database_url)
+    with engine.connect():  # makes a SQLite file, where it is one
         pass
+    engine.dispose()
     (finding,) = lines("tables", database_url=empty_database_url)
     assert finding.level == "error"
     assert finding.todo == "Run: opsdash db upgrade"

@@ -78,6 +78,8 @@ def test_an_edited_task_runs_with_its_new_arguments(deployment: Deployment, cons
         (sent,) = deployment.send(1, "sample.until_mended")
         wait_for(deployment, 1)
         eventually(lambda: deployment.unacked() == 0, what="it is acknowledged, after it was kept")
+        retry = opsdash.RetryFailed(ids=sent)
+        eventually(lambda: console.preview(retry).values()["going"] == 1, what="the worker reports its end")
         deployment.redis.set("sample:mended", "1")
         edit = opsdash.EditFailed(failure_id=sent, args='["mended"]')
         assert console.run(edit, actor=Actor(name="maria", role=Role.ADMIN), confirm="YES").affected == 1

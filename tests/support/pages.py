@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh.io import doc as bokeh_doc
+from support import documents
 from support.services import free_port
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.ioloop import IOLoop
@@ -96,8 +96,7 @@ class PageServer:
         self._loop.add_callback(self._loop.stop)
         self._thread.join(20)
         assert not self._thread.is_alive()
-        # Bokeh's patch_curdoc has no finally: what a broken message was for would be every later test's document.
-        bokeh_doc._PATCHED_CURDOCS.clear()
+        documents.forget()  # what a broken message was for
 
     def living(self) -> int:
         """How many sessions there are."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh.io import doc as bokeh_doc
+from support import documents
 from support.services import free_port
 from tornado.ioloop import IOLoop
 
@@ -102,5 +102,4 @@ def serving(console: Console, prefix: str = "", token: str = "") -> Iterator[Cli
         loops[0].add_callback(loops[0].stop)
         thread.join(20)
         assert not thread.is_alive(), "the server did not stop"
-        # Bokeh's patch_curdoc has no finally: what a page was doing would be every later test's document.
-        bokeh_doc._PATCHED_CURDOCS.clear()
+        documents.forget()  # what a page was doing

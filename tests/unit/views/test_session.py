@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from bokeh.document import Document
-from bokeh.io import doc as bokeh_doc
+from support import documents
 
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
@@ -39,4 +39,4 @@ def test_figures_for_a_page_that_has_just_been_closed_are_dropped_and_no_other_p
     loop.close()
     console.close()
     assert broken == []
-    assert bokeh_doc._PATCHED_CURDOCS == []
+    assert documents.current() == ()
