@@ -29,7 +29,7 @@ def last_trash(desk: Desk) -> str:
 
 
 def test_a_clear_of_a_queue_and_its_undo(desk: Desk) -> None:
-    desk.wait(2, sent_at=time.time() - 5_430)
+    desk.wait(2, sent_at=int(time.time()) - 5_430.5)
     desk.wait(1, step=9, task="shop.send")
     desk.wait(2, queue="emails")
     desk.worker("a@h", reserved=2, active=1)
@@ -105,7 +105,7 @@ def test_a_clear_without_an_undo_window_keeps_nothing(desk_for: Callable[..., De
 
 
 def test_a_selective_clear_takes_what_matches(desk: Desk) -> None:
-    now = time.time()
+    now = int(time.time()) - 0.5
     desk.wait(2, sent_at=now - 5_430, args=[{"order": "A-7"}])
     desk.wait(1, task="shop.send", sent_at=now - 90)
     desk.wait(3, sent_at=now - 90)
