@@ -34,6 +34,7 @@ TIMES = (
     (re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(\+00:00)?"), "DATE"),
     (re.compile(r"\d\d:\d\d UTC"), "CLOCK UTC"),
     (re.compile(r"(\dm) \d+s"), r"\1"),
+    (re.compile(r"in [0-9.]+ ms"), "in N ms"),
     (re.compile(r"≥ \ds"), "≥ 0s"),
     (re.compile(r"--for 14m59s"), "--for 15m"),
     (re.compile(r"--for 59m59s"), "--for 1h"),
