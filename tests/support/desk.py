@@ -32,7 +32,7 @@ from opsdash.services.workers.task_holders import HeldTask
 
 TIMES = (
     (re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(\+00:00)?"), "DATE"),
-    (re.compile(r"\d\d:\d\d UTC"), "CLOCK UTC"),
+    (re.compile(r"\d\d:\d\d(:\d\d)? UTC"), "CLOCK UTC"),
     (re.compile(r"(\dm) \d+s"), r"\1"),
     (re.compile(r"in [0-9.]+ ms"), "in N ms"),
     (re.compile(r"≥ \ds"), "≥ 0s"),
@@ -227,8 +227,12 @@ class Desk:
 
     def suggest(self, operation: Operation) -> None:
         """What a dialog offers."""
-        for name, words in operation.suggest(self.services).items():
-            self.said.append(f"  offers {name}: {', '.join(words)}")
+        try:
+            offered = operation.suggest(self.services)
+        except OpsdashError as error:
+            self._error(error)
+            return
+        self.said += [f"  offers {name}: {', '.join(words)}" for name, words in offered.items()] or ["  offers nothing"]
 
     def note(self, text: str) -> None:
         """A heading within the text."""

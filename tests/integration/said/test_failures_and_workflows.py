@@ -18,6 +18,7 @@ from opsdash.operations import (
     RetryFailed,
 )
 from opsdash.services.workers.task_holders import HeldTask
+from opsdash.worker.failures.batch import Group
 
 
 def fill(desk: Desk) -> None:
@@ -64,6 +65,9 @@ def test_failed_tasks_are_discarded(desk: Desk) -> None:
     fill(desk)
     for wrong in (DiscardFailed(), DiscardFailed(ids="nobody")):
         desk.preview(wrong)
+    keep(desk.broker, [failed("odd", Group("unreadable", "", "", ""), message=b"{")])
+    desk.preview(DiscardFailed(ids="odd"))
+    desk.act(DiscardFailed(ids="odd"))
     desk.preview(DiscardFailed(ids="f-1 nobody neither f-2 f-9 f-8"))
     (group, *_) = {one.fingerprint for one in desk.services.failed.store.every() if one.id == "f-3"}
     desk.preview(DiscardFailed(group=group))
@@ -71,13 +75,13 @@ def test_failed_tasks_are_discarded(desk: Desk) -> None:
     desk.act(DiscardFailed(task="shop.*"), after=0)
     desk.both(DiscardFailed(task="shop.charge"))
     desk.evidence(DiscardFailed(task="shop.charge"))
-    (entry,) = desk.services.trash.list()
+    (entry, _) = sorted(desk.services.trash.list(), key=lambda one: -one.count)
     desk.preview(DeleteTrash(trash_id=entry.id))
     keep(desk.broker, [failed("f-1")])
     desk.both(RestoreQueue(trash_id=entry.id))
     desk.evidence(RestoreQueue(trash_id=entry.id))
     desk.act(DiscardFailed(ids="f-3"))
-    (entry,) = desk.services.trash.list()
+    (entry, *_) = sorted(desk.services.trash.list(), key=lambda one: one.id, reverse=True)
     desk.act(DeleteTrash(trash_id=entry.id))
 
 
@@ -93,6 +97,13 @@ def test_a_failed_task_is_edited(desk: Desk) -> None:
     fill(desk)
     desk.worker("a@h")
     desk.suggest(EditFailed(failure_id="f-1"))
+    desk.suggest(EditFailed(failure_id="nobody"))
+    secret, odd = sent("f-6", args=[{"password": "hunter2-planted"}]), b'{"headers": {"id": "f-7"}, "body": 7}'
+    keep(desk.broker, [failed("f-6", message=secret), failed("f-7", message=odd)])
+    keep(desk.broker, [failed("f-8", message=sent("f-8", args=["x" * 8_000]))])
+    for failure_id in ("f-6", "f-8"):
+        desk.suggest(EditFailed(failure_id=failure_id))
+    desk.preview(EditFailed(failure_id="f-7", args="[]"))
     for wrong in (
         EditFailed(failure_id="f-1"),
         EditFailed(failure_id="f-1", args="{}"),

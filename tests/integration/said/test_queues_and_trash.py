@@ -21,6 +21,7 @@ from opsdash.operations import (
     RestoreQueue,
 )
 from opsdash.services.queues import reclaim, sampling
+from opsdash.services.queues.lock import locked
 
 
 def last_trash(desk: Desk) -> str:
@@ -48,10 +49,15 @@ def test_a_clear_of_a_queue_and_its_undo(desk: Desk) -> None:
     desk.both(RestoreQueue(trash_id=trash_id))
     desk.evidence(RestoreQueue(trash_id=trash_id))
     desk.note("nothing in it, none of it, and its trash deleted")
+    before = desk.preview(ClearQueue(queue="emails"))
+    desk.wait(2, queue="emails")
+    desk.act(ClearQueue(queue="emails"), before)
     desk.both(ClearQueue(queue="emails"))
     desk.both(ClearQueue(queue="emails"))
     desk.evidence(ClearQueue(queue="emails"))
     desk.preview(ClearQueue(queue="nowhere"))
+    desk.client.hset(desk.broker.keys.trash(last_trash(desk), "info"), "by", "")
+    desk.preview(RestoreQueue(trash_id=last_trash(desk)))
     desk.both(DeleteTrash(trash_id=last_trash(desk)))
     desk.evidence(DeleteTrash(trash_id=trash_id))
     desk.preview(DeleteTrash(trash_id="0123"))
@@ -154,6 +160,11 @@ def test_a_clear_of_a_tenant_takes_what_waits_and_what_is_held(desk: Desk) -> No
     ):
         desk.preview(operation)
     desk.act(ClearTenant(tenant="acme"), after=0)
+    with locked(desk.broker, "celery", by="otto", what="restore"):
+        desk.act(ClearTenant(tenant="acme"))
+    desk.wait(1, tenant_id="late")
+    with locked(desk.broker, "emails", by="otto", what="restore"):
+        desk.act(ClearTenant(tenant="late"))
     desk.both(ClearTenant(tenant="acme"))
     desk.evidence(ClearTenant(tenant="acme"))
     desk.both(ClearTenant(tenant="acme"))
