@@ -56,6 +56,7 @@ def test_the_oldest_entries_of_the_audit_log_are_deleted(desk: Desk) -> None:
         row | {"id": UUID(int=100 + at), "request_id": UUID(int=100 + at), "timestamp": now - timedelta(days=at)}
         for at in range(5)
     ]
+    rows[3]["details"] = {"broker": "redis://elsewhere:6379/0"}
     with desk.console.engine.begin() as connection:
         connection.execute(sa.insert(audit_log), rows)
     for seconds in (86_399, 3_153_600_000, 86_400):

@@ -97,7 +97,7 @@ def test_durations_that_can_not_be_meant(desk_for: Callable[..., Desk]) -> None:
             desk.preview(kind(**named, **wrong))
         desk.preview(kind(**named, duration_s=365 * 86_400))
         desk.preview(kind(**named, duration_s=1))
-    for seconds in (0, 30 * 86_400 + 1):
+    for seconds in (0, 1, 365 * 86_400, 365 * 86_400 + 1):
         desk.preview(LimitConcurrency(task="shop.charge", most=2, duration_s=seconds))
     for most in (None, 0, 10_001):
         desk.preview(LimitConcurrency(task="shop.charge", most=most))
@@ -229,7 +229,8 @@ def test_a_hold_of_a_tenant(desk_for: Callable[..., Desk]) -> None:
     desk.hold("tenant", "acme", held_tasks=1)
     desk.both(ReleaseTenant(tenant="acme"))
     desk.preview(ReleaseTenant(tenant="acme"))
-    desk.preview(HoldTenant(tenant="none"))
+    for tenant in ("none", "other"):
+        desk.preview(HoldTenant(tenant=tenant))
 
 
 def test_a_concurrency_limit_from_its_preview_to_its_end(desk: Desk) -> None:

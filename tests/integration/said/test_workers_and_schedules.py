@@ -283,7 +283,9 @@ def test_a_rate_limit_is_set_replaced_and_removed(desk: Desk) -> None:
         {"task": "shop.*", "rate": "1/s"},
         {"task": "shop.charge", "rate": "often"},
         {"task": "shop.charge", "rate": "1/s", "duration_s": 0},
-        {"task": "shop.charge", "rate": "1/s", "duration_s": 31 * 86_400},
+        {"task": "shop.charge", "rate": "1/s", "duration_s": 365 * 86_400 + 1},
+        {"task": "shop.charge", "rate": "1/s", "duration_s": 365 * 86_400},
+        {"task": "shop.charge", "rate": "1/s", "duration_s": 1},
         {"task": "shop.charge", "rate": "none"},
         {"task": "shop.charg", "rate": "1/s"},
     ):
