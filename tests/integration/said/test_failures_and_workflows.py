@@ -49,6 +49,9 @@ def test_failed_tasks_are_retried(desk: Desk) -> None:
     desk.preview(RetryFailed(task="shop.*"))
     desk.preview(RetryFailed(task="shop.*", keep_retries=True, keep_times=True, new_id=True, include_chords=True))
     desk.preview(RetryFailed(queue="emails", per_s=2.0))
+    desk.client.lpush("celery", message("f-1"))
+    desk.preview(RetryFailed(ids="f-1 f-2"))
+    desk.client.delete("celery")
     desk.services.pause.pause("celery", by="otto", reason="", ttl_s=600)
     (group, *_) = {one.fingerprint for one in desk.services.failed.store.every() if one.id == "f-1"}
     desk.preview(RetryFailed(group=group))

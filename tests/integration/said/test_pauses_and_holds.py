@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from support.desk import Desk, told_progress
+from support.held import put_aside
+from support.messages import message
 
 from opsdash.model import Snapshot
 from opsdash.model.hold import HeldTasks, Hold, hold_id
@@ -22,6 +25,7 @@ from opsdash.operations import (
     RemoveConcurrencyLimit,
     ResumeProcessing,
 )
+from opsdash.services.queues import release_held
 
 
 def test_a_pause_of_everything_that_nobody_serves(desk: Desk) -> None:
@@ -196,7 +200,7 @@ def test_many_workers_that_hold_nothing_are_counted(desk: Desk) -> None:
     desk.both(HoldTasks(task="shop.charge"))
 
 
-def test_what_a_hold_has_set_aside_is_released_or_cleared(desk: Desk) -> None:
+def test_what_a_hold_has_set_aside_is_released_or_cleared(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     hold = desk.hold("task", "shop.charge", held_tasks=3)
     desk.wait(2)
     desk.services.pause.pause("celery", by="otto", reason="", ttl_s=600)
@@ -209,6 +213,20 @@ def test_what_a_hold_has_set_aside_is_released_or_cleared(desk: Desk) -> None:
     desk.evidence(ReleaseTasks(task="shop.charge"))
     desk.both(ReleaseTasks(task="shop.charge"))
     desk.waits("celery")
+    desk.note("of two queues, while more come")
+    more = desk.hold("task", "shop.charge", held_tasks=2)
+    put_aside(desk.broker, more, message("mail", "shop.charge"), queue="emails")
+    desk.preview(ReleaseTasks(task="shop.charge"))
+    limit = desk.hold("limit", "shop.send", most=2, held_tasks=1)
+    mover = release_held.HeldTasksMover.release
+    monkeypatch.setattr(
+        release_held.HeldTasksMover,
+        "release",
+        lambda *args, **options: dataclasses.replace(mover(*args, **options), ended=False),
+    )
+    desk.act(ReleaseTasks(task="shop.charge"))
+    desk.act(RemoveConcurrencyLimit(task="shop.send"))
+    assert limit.kind == "limit"
     desk.said.append(f"  {hold.id == hold_id('task', 'shop.charge', '')}")
 
 

@@ -11,7 +11,8 @@ import pytest
 from support.desk import Desk
 from support.messages import message
 
-from opsdash.model import Snapshot, TrashEntry
+from opsdash.model import Snapshot, TaskPlace, TrashEntry
+from opsdash.operation import command_line
 from opsdash.operations import (
     ClearQueue,
     ClearTasks,
@@ -19,9 +20,12 @@ from opsdash.operations import (
     DeleteTrash,
     RemoveTask,
     RestoreQueue,
+    restore_queue,
 )
+from opsdash.operations.remove_task import act_on
 from opsdash.services.queues import reclaim, sampling
 from opsdash.services.queues.lock import locked
+from opsdash.services.workers.task_holders import HeldTask
 
 
 def last_trash(desk: Desk) -> str:
@@ -181,8 +185,16 @@ def test_one_task_is_removed_and_put_back(desk: Desk) -> None:
         desk.evidence(RemoveTask(task_id=task_id))
         trash_id = last_trash(desk)
         desk.both(RestoreQueue(trash_id=trash_id))
-    for task_id in ("", "nobody-has-it"):
+    for task_id in ("", "nobody-has-it", "in-a-cha"):
         desk.preview(RemoveTask(task_id=task_id))
+    signature = {"task": "shop.last", "options": {"task_id": "last-1"}, "kwargs": {}, "args": [], "subtask_type": None}
+    desk.client.lpush("celery", message("chained-1", embed={"chain": [signature]}))
+    desk.client.lpush("celery", message("chord-1", embed={"chord": signature}, group="g-1"))
+    desk.preview(RemoveTask(task_id="chained-1"))
+    desk.both(RemoveTask(task_id="chord-1"))
+    desk.preview(RemoveTask(task_id="chord-1"))
+    desk.has_task(HeldTask(id="running-1", worker="a@h", state="active", name="shop.charge"))
+    desk.preview(RemoveTask(task_id="running-1"))
     desk.hold("task", "shop.held", held_tasks=2)
     desk.both(RemoveTask(task_id="held-1"))
     desk.both(RestoreQueue(trash_id=last_trash(desk)))
@@ -223,3 +235,25 @@ def test_an_undo_is_possible_while_its_trash_is_kept(desk: Desk) -> None:
     ):
         deletes = DeleteTrash(trash_id="0123").recorded_heading(details)
         desk.said.append(f"{json.dumps(details)}: {undo.recorded_heading(details)} / {deletes}")
+
+
+def test_what_can_be_done_with_a_task_depends_on_where_it_is(desk: Desk) -> None:
+    places = (
+        TaskPlace(id="t", state="waiting"),
+        TaskPlace(id="t", state="held", hold="task shop.charge"),
+        TaskPlace(id="t", state="held"),
+        TaskPlace(id="t", state="reserved"),
+        TaskPlace(id="t", state="scheduled"),
+        TaskPlace(id="t", state="active"),
+        TaskPlace(id="t", state="cleared", trash_id="0123"),
+        TaskPlace(id="t", state="cleared"),
+        TaskPlace(id="t", state="failed", sendable=True),
+        TaskPlace(id="t", state="failed", trash_id="0123"),
+    )
+    for place in places:
+        found = act_on(place)
+        desk.said.append(f"{place.state} {place.hold or place.trash_id}: {command_line(found) if found else 'nothing'}")
+    for number in (0, 1, 1_200):
+        desk.said.append(
+            f"{number}: {restore_queue._aside(TrashEntry(id='0', queue='emails', count=1, set_aside=number))}"
+        )

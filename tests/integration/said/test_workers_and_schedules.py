@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.desk import Desk, told_progress
+from support.messages import fetched, message
 
 from opsdash.model import Snapshot
 from opsdash.operation import TakenBack
@@ -31,6 +32,7 @@ from opsdash.operations import (
     WakeWorker,
 )
 from opsdash.services.workers import pools, schedules
+from opsdash.services.workers.rate_limits import REPORTED
 from opsdash.services.workers.task_holders import HeldTask
 
 PREFORK = "celery.concurrency.prefork:TaskPool"
@@ -145,6 +147,7 @@ def test_pools_are_resized(desk: Desk) -> None:
     desk.preview(ResizePool(hostname="all", size=8))
     desk.preview(ResizePool(hostname="a@h b@h", size=2))
     desk.preview(ResizePool(hostname="a@h", size=16))
+    desk.preview(ResizePool(hostname="a@h", size=6))
     desk.evidence(ResizePool(hostname="a@h b@h"))
     desk.fleet.answers["pool_grow"] = {"a@h": OK}
     desk.note("it grows")
@@ -274,7 +277,7 @@ def test_time_limits_of_a_task_are_set(desk: Desk) -> None:
 
 def test_a_rate_limit_is_set_replaced_and_removed(desk: Desk) -> None:
     desk.wait(3)
-    desk.worker("a@h", rate_limited="{}", rates="{}")
+    desk.worker("a@h", **{REPORTED: '{"shop.charge": 1.5}'})
     desk.worker("old@h")
     desk.unmanaged("free@h")
     desk.suggest(SetRateLimit())
@@ -332,6 +335,9 @@ def test_a_task_is_revoked(desk: Desk) -> None:
     desk.fleet.answers["revoke"] = {"a@h": {"ok": "terminate: runs"}, "t@h": {"error": "NotImplementedError('x')"}}
     desk.act(RevokeTask(task_id="runs", terminate=True))
     desk.act(RevokeTask(task_id="threads", terminate=True))
+    desk.note("fetched by one that does not answer")
+    desk.client.hset(desk.broker.unacked, "tag", fetched(message("fetched-0")))
+    desk.preview(RevokeTask(task_id="fetched-0"))
     desk.note("not all could be asked")
     desk.has_task(silent=["mute@h"])
     desk.preview(RevokeTask(task_id="somewhere"))
