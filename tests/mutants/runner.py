@@ -29,8 +29,8 @@ from mutants import operators, servers, swap
 from mutants.results import Result
 from support import programs, services
 
-AT_ONCE = 400
-"""So many tests are measured in one process."""
+AT_ONCE = 100
+"""So many tests are measured in one process; what they run is kept then."""
 QUICK_S = 0.1
 """Tests that take less are all run before the others: one of each test function first."""
 SURE_S = 0.3

@@ -39,7 +39,8 @@ TIMES = (
     (re.compile(r"--for 14m59s"), "--for 15m"),
     (re.compile(r"--for 59m59s"), "--for 1h"),
     (re.compile(r"--for 1h59m59s"), "--for 2h"),
-    (re.compile(r"(Redis was started|The oldest has been held for) \w+( \w+)?"), r"\1 SO LONG"),
+    (re.compile(r"Redis was started [^:]* ago"), "Redis was started SO LONG ago"),
+    (re.compile(r"(The oldest has been held for) [^.]*"), r"\1 SO LONG"),
 )
 """What differs from one run to the next."""
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="python")

@@ -24,12 +24,15 @@ from opsdash.operations import (
     ReleaseTenant,
     RemoveConcurrencyLimit,
     ResumeProcessing,
+    pause_processing,
 )
 from opsdash.services.queues import release_held
 
 
-def test_a_pause_of_everything_that_nobody_serves(desk: Desk) -> None:
+def test_a_pause_of_everything_that_nobody_serves(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.both(PauseProcessing(reason="fire"))
+    monkeypatch.setattr(pause_processing, "JUST_S", -1)
+    desk.act(PauseProcessing(reason="fire"))
     desk.evidence(PauseProcessing())
     desk.both(ResumeProcessing())
     desk.evidence(PauseProcessing())
