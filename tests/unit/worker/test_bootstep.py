@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from opsdash.model.hold import Hold
 from opsdash.worker import bootstep, control
 from opsdash.worker.bootstep import DRAIN_AGAIN_S, PauseStep
 from opsdash.worker.gate import READY, PauseState
@@ -31,12 +32,13 @@ class Part:
     asked: list[str]
 
     def __init__(self, name: str, asked: list[str], **has: Any) -> None:
-        self.name, self.asked = name, asked
+        self.name, self.asked, self.calls = name, asked, list[tuple[str, tuple[Any, ...]]]()
         vars(self).update(has)
 
     def __getattr__(self, call: str) -> Callable[..., Any]:
-        def record(*_args: Any, **_options: Any) -> None:
+        def record(*args: Any, **_options: Any) -> None:
             self.asked.append(f"{self.name}.{call}")
+            self.calls.append((call, args))
 
         return record
 
@@ -59,21 +61,25 @@ class Worker:
             return make
 
         made = {
-            "Failures": makes("failures", keeps=True),
+            "Failures": makes("failures", keeps=True, begin=lambda *about: self._begin(about)),
             "Health": makes("health", identity=SimpleNamespace(instance="i-1")),
             "RateLimits": makes("rates"),
             "ConcurrencyLimits": makes("limits", used=dict),
             "LocalServer": makes("server"),
             "FlagWatch": makes("watch", read_now=lambda: self.asked.append("watch.read_now") or True),
-            "Recall": makes("recall"),
+            "Recall": makes("recall", pass_again="pass again"),
             "Waker": makes("waker", usable=True),
             "Link": makes("link"),
         }
         for name, make in made.items():
             patch.setattr(bootstep, name, make)
         patch.setattr(bootstep.message_origin, "Fetches", makes("fetches"))
-        patch.setattr(bootstep.requeue, "refused", lambda _channel: self.refused)
-        patch.setattr(bootstep.requeue, "replace_restore", lambda _channel: self.asked.append("replace restore"))
+        patch.setattr(
+            bootstep.requeue, "refused", lambda channel: self.refused if channel == "channel" else "another channel"
+        )
+        patch.setattr(
+            bootstep.requeue, "replace_restore", lambda channel: self.asked.append(f"replace restore of {channel}")
+        )
         patch.setattr(control, "recalls", {})
         self.guard: Any = None
         private = {
@@ -83,9 +89,9 @@ class Worker:
             "pool_name": lambda _pool: pool,
             "pool_facts": lambda _consumer: {"concurrency": 4},
             "consumed_queues": lambda _consumer: self.queues,
-            "replace_queue_cycle": lambda _channel, _fetchable: self.asked.append("replace queue cycle"),
-            "update_queue_cycle": lambda _channel: self.asked.append("update queue cycle"),
-            "unstarted": lambda _aside: ["unstarted"],
+            "replace_queue_cycle": lambda channel, fetchable: self.asked.append(f"{fetchable.__name__} of {channel}"),
+            "update_queue_cycle": lambda channel: self.asked.append(f"update queue cycle of {channel}"),
+            "unstarted": lambda aside: ["unstarted", aside.__name__],
         }
         for name, instead in private.items():
             patch.setattr(bootstep.celery_private, name, instead)
@@ -100,6 +106,10 @@ class Worker:
             task_consumer=SimpleNamespace(channel="channel"),
             blueprint=SimpleNamespace(),
         )
+
+    def _begin(self, about: tuple[Any, ...]) -> None:
+        self.asked.append("failures.begin")
+        self.made["failures"].begun = about
 
     def step(self) -> PauseStep:
         """The bootstep."""
@@ -156,6 +166,7 @@ def test_the_parts_are_made_for_this_worker_and_each_task_passes_the_gate(worker
     assert (made["health"].rates, made["health"].limited) == (made["rates"], made["limits"].used)
     assert step.gate.connection_errors == (Lost,)
     assert worker.asked == ["failures.begin"]
+    assert made["failures"].begun == (step.gate, made["health"].identity)
 
 
 def test_at_its_start_flags_are_read_before_the_first_fetch_and_followed_afterwards(worker: Worker) -> None:
@@ -177,10 +188,10 @@ def test_at_its_start_flags_are_read_before_the_first_fetch_and_followed_afterwa
     order = [
         "failures.begin",
         "limits.reconnected",
-        "replace restore",
-        "replace queue cycle",
+        "replace restore of channel",
+        "_fetchable of channel",
         "watch.read_now",
-        "update queue cycle",
+        "update queue cycle of channel",
         "limits.apply",
         "watch.start",
         "health.tick",
@@ -229,7 +240,7 @@ def test_a_worker_that_can_not_be_paused_works_on_and_says_why(worker: Worker, h
     assert worker.asked[-3:] == ["watch.start", "health.tick", "server.open"], "it reports nevertheless"
     worker.asked.clear()
     step.start(worker.consumer)
-    assert "replace queue cycle" not in worker.asked
+    assert "_fetchable of channel" not in worker.asked
     assert step._fetchable(["celery"]) == ["celery"]
 
 
@@ -291,12 +302,13 @@ def test_a_pause_is_applied_in_the_event_loop_and_what_is_held_goes_back(worker:
     step._request_apply()
     assert (worker.asked, step.gate.applied is state) == ([], False)
     worker.turn()
-    assert worker.asked == ["update queue cycle", "recall.run", "limits.apply"]
+    assert worker.asked == ["update queue cycle of channel", "recall.run", "limits.apply"]
     assert (step.gate.applied, step._drain_applied) == (state, False)
+    assert worker.made["limits"].calls[-1] == ("apply", (state.rules, worker.made["recall"].pass_again))
     worker.asked.clear()
     close(step)
     step._apply()
-    assert worker.asked == ["update queue cycle", "limits.apply"]
+    assert worker.asked == ["update queue cycle of channel", "limits.apply"]
 
 
 def test_a_worker_that_is_drained_puts_back_what_waits_for_its_time_too(worker: Worker) -> None:
@@ -304,7 +316,7 @@ def test_a_worker_that_is_drained_puts_back_what_waits_for_its_time_too(worker: 
     worker.asked.clear()
     step._drain(True)
     worker.turn()
-    assert worker.asked == ["update queue cycle", "recall.run", "limits.apply", "recall.run_scheduled"]
+    assert worker.asked == ["update queue cycle of channel", "recall.run", "limits.apply", "recall.run_scheduled"]
     assert step._drain_applied
     step._drain(False)
     worker.turn()
@@ -338,7 +350,7 @@ def test_the_guard_takes_back_what_holds_concern_and_nothing_without_them(worker
     held = SimpleNamespace(kind="task", name="shop.*", queue="", id="h", key="")
     close(step, rules=HoldRules((held,)))
     step._apply()
-    assert taken[-1] == ["unstarted"]
+    assert taken[-1] == ["unstarted", "sets_aside"]
 
 
 def test_a_pool_of_green_threads_applies_at_once_and_again_where_the_connection_broke(
@@ -351,7 +363,15 @@ def test_a_pool_of_green_threads_applies_at_once_and_again_where_the_connection_
     state = close(step, everything=True)
     step._request_apply()
     assert (step.gate.applied, worker.soon) == (state, [])
-    assert worker.asked == ["update queue cycle", "waker.listen", "recall.run", "limits.apply", "waker.wake"]
+    assert worker.asked == ["update queue cycle of channel", "waker.listen", "recall.run", "limits.apply", "waker.wake"]
+    listened = [args for call, args in worker.made["waker"].calls if call == "listen"]
+    close(step)
+    step._apply()
+    close(step, rules=HoldRules((Hold(id="c", kind="limit", name="shop.*", most=2),)))
+    step._apply()
+    again = [args for call, args in worker.made["waker"].calls if call == "listen"]
+    assert (listened[-1], again[-2:]) == ((True,), [(False,), (True,)]), "while something may have to be taken back"
+    state = step.gate.applied
 
     def broken() -> None:
         raise Lost
@@ -393,7 +413,9 @@ def test_a_lost_connection_is_celerys_and_any_other_fault_opens_the_gate(worker:
     worker.asked.clear()
     step._apply()
     assert step.gate.pausing == "applying a pause failed; the worker's log says why"
-    assert worker.asked == ["update queue cycle", "update queue cycle"], "what was paused is fetched again"
+    assert worker.asked == ["update queue cycle of channel", "update queue cycle of channel"], (
+        "what was paused is fetched again"
+    )
     assert step.gate.applied is before or not step.gate.applied.closed
     worker.asked.clear()
     step._apply()

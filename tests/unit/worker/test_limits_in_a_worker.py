@@ -46,6 +46,7 @@ class Worker:
         patch.setattr(requeue, "client_of", lambda _channel: self.client)
         self.soon: list[Callable[[], Any]] = []
         self.paused: set[str] = set()
+        self.texts: list[bytes] = []
         self.fetched: list[tuple[message_origin.Origin, str]] = []
         self.handles: Callable[[Any], None] = lambda _message: None
         queues = [SimpleNamespace(name=name, exchange=None) for name in ("celery", "emails")]
@@ -107,7 +108,8 @@ class Worker:
         key = KEYS.held(hold.id, step, queue)
         self.client.hset(KEYS.hold, hold.id, hold.as_json())
         for at, name in enumerate(names):
-            self.client.lpush(key, message(name, hold.name))
+            self.texts.append(message(name, hold.name).encode())
+            self.client.lpush(key, self.texts[-1])
             self.client.lpush(f"{key}:order", f"{at + 1}.0 1764364800.0")
 
     def _deliver(self, place: message_origin.Origin, field: str, note: Callable[[Any], None]) -> None:
@@ -220,7 +222,7 @@ def test_the_next_that_waits_is_fetched_where_a_task_has_ended(worker: Worker) -
     worker.ends(running[0])
     assert worker.turn() == 2, "one is fetched, and for the next there is no slot"
     ((place, field),) = worker.fetched
-    assert (place.queue, place.list) == ("emails", "shop:emails:6")
+    assert place == ("emails", "shop:emails:6", worker.texts[0])
     assert worker.client.hexists("shop:unacked", field)
     assert worker.limits.used() == {"c1": 2}
     (expected,) = worker.limits._limits["c1"].expected
