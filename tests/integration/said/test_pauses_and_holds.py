@@ -239,6 +239,7 @@ def test_a_hold_of_a_tenant(desk_for: Callable[..., Desk]) -> None:
     desk.wait(1, customer="other")
     desk.worker("a@h")
     desk.both(HoldTenant(tenant="acme", duration_s=900))
+    desk.said += [f"  held by {hold.key}, {hold.reason or 'no reason'}" for hold in desk.services.holds.read().holds]
     desk.evidence(HoldTenant(tenant="acme"))
     desk.evidence(HoldTenant(tenant="other"))
     desk.both(HoldTenant(tenant="acme", without_end=True))
