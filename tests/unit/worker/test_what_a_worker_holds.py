@@ -290,7 +290,7 @@ def test_a_link_is_opened_when_it_is_used_closed_and_opened_again(monkeypatch: p
         return SimpleNamespace(channel=lambda: channel, release=lambda: released.append("released"))
 
     monkeypatch.setattr(connection.redis, "Redis", lambda *, connection_pool: ("client", connection_pool))
-    options = {"visibility_timeout": 60}
+    options = {"sentinel_kwargs": {"password": "p"}}
     app = SimpleNamespace(
         conf=SimpleNamespace(broker_transport_options=options), connection_for_read=connection_for_read
     )
