@@ -163,7 +163,7 @@ class CancelWorkflow(Operation):
         Raises:
             Refused: It is not the root, or nothing of it is left.
         """
-        seen = services.workflows.look(checked_id(self.root))
+        seen = services.workflows.look(checked_id(self.root, "root"))
         plan, top = plan_of(seen), seen.top()
         if top and top != self.root:
             hint = f"For the whole: opsdash cancel-workflow {top}"

@@ -151,7 +151,7 @@ class ClearTenant(Operation):
         except Refused as error:
             if not removed.total():
                 raise
-            said = f"{count(removed.total(), 'task')} were cleared by then. {error.message}"
+            said = f"{count(removed.total(), 'task')} cleared by then. {error.message}"
             raise Uncertain(said, hint="Run it again for the rest.") from error
         total = removed.total()
         message = f"Cleared {count(total, 'task')} of tenant {self.tenant}."

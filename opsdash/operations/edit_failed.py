@@ -94,7 +94,7 @@ class EditFailed(Operation):
 
     def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
         """The arguments as they are, where nothing in them looks secret."""
-        failure = FailureStore(services.broker).find(self.failure_id)
+        failure = FailureStore(services.broker).find(self.failure_id, "failure_id")
         args, kwargs = self._arguments(services, failure)
         shown = _shown(services, args, kwargs)
         if HIDDEN in shown or max(len(args), len(kwargs)) > LONGEST:
@@ -133,7 +133,7 @@ class EditFailed(Operation):
                 raise Invalid(f"expected a JSON {what}.", field=name)
 
     def _read(self, services: Services) -> tuple[Failure, RetryPlan, str, str]:
-        failure = FailureStore(services.broker).find(self.failure_id)
+        failure = FailureStore(services.broker).find(self.failure_id, "failure_id")
         chosen = plan(
             services.broker,
             Meant(ids=(failure.id,)),

@@ -135,17 +135,19 @@ class ConcurrencyLimits:
         Args:
             pass_again: Has what was handed to the pool, and has not begun, come through the gate again.
         """
-        wanted = {hold.id: hold for hold in rules.limits}
+        was = [
+            (limit.hold.name, limit.hold.most) for limit in self._limits.values()
+        ]  # those that stay are changed below
         before, self._limits = self._limits, {}
-        for one, hold in wanted.items():
-            limit = before.get(one) or _Limit(hold, Slots(self._instance, hold.most, self._size))
+        for hold in rules.limits:
+            limit = before.get(hold.id) or _Limit(hold, Slots(self._instance, hold.most, self._size))
             limit.hold, limit.slots.most = hold, hold.most
-            self._limits[one] = limit
+            self._limits[hold.id] = limit
         self._known = {}
         self._gate.limits = self if self._limits else None
-        if [(one.hold.name, one.hold.most) for one in before.values()] != (
-            now := [(h.name, h.most) for h in rules.limits]
-        ):
+        now = [(hold.name, hold.most) for hold in rules.limits]
+        # A worker's log says each change of what it keeps to, also of a number alone.
+        if was != now:
             told = ", ".join(f"{name} {most}" for name, most in now)
             logger.info("opsdash: running at once in all workers, at most: %s", told or "no limit")
         begun = [limit for one, limit in self._limits.items() if one not in before]

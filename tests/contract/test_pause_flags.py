@@ -27,6 +27,21 @@ def test_a_pause_tells_who_why_since_when_and_until_when(flags: PauseFlags):
     assert abs((read.expires_at - info.expires_at).total_seconds()) < 2
 
 
+@pytest.mark.parametrize("ttl_s", [60, None])
+def test_what_a_pause_gives_is_what_any_console_reads(flags: PauseFlags, broker: Broker, ttl_s: int | None):
+    info = flags.pause("emails", by="maria", reason="fire", ttl_s=ttl_s)
+    assert (info.queue, info.by, info.reason, info.epoch) == ("emails", "maria", "fire", 1)
+    assert (info.expires_at is None) == (ttl_s is None)
+    told = json.loads(broker.client.hget(broker.keys.pause_info, "emails"))
+    ends = info.expires_at.isoformat() if info.expires_at else None
+    assert (told["by"], told["reason"], told["at"], told.get("expires_at")) == (
+        "maria",
+        "fire",
+        info.at.isoformat(),
+        ends,
+    )
+
+
 def test_resuming_everything_does_not_lift_a_queues_own_pause(flags: PauseFlags):
     flags.pause(None, by="maria", reason="", ttl_s=60)
     flags.pause("emails", by="maria", reason="", ttl_s=60)

@@ -388,10 +388,32 @@ def test_only_a_lasting_refusal_of_the_script_is_one(
     assert requeue.refused(one.channel) == "", "a server that is away has refused nothing"
 
 
+@pytest.mark.parametrize(
+    ("error", "lasting"),
+    [
+        (redis.exceptions.NoPermissionError("no right to eval"), True),
+        (redis.ResponseError("Unknown command 'EVAL'"), True),
+        (redis.ResponseError("LOADING Redis is loading the dataset in memory"), False),
+        (redis.ReadOnlyError("a replica"), False),
+        (OSError("broken"), False),
+    ],
+)
+def test_what_ends_by_itself_is_no_refusal(monkeypatch: pytest.MonkeyPatch, error: Exception, lasting: bool) -> None:
+    def refuse(*_args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(requeue, "client_of", lambda _channel: SimpleNamespace(eval=refuse))
+    qos = SimpleNamespace(unacked_key="unacked", unacked_index_key="unacked_index")
+    channel = SimpleNamespace(global_keyprefix="", qos=qos)
+    assert requeue.refused(channel) == (str(error) if lasting else "")
+
+
 def test_what_is_told_of_a_way_back_adds_up() -> None:
     total = PutBack(moved=2, copied=1) + PutBack(waiting=1, gone=3)
     assert total == PutBack(moved=2, copied=1, waiting=1, gone=3)
     assert str(PutBack(moved=2)) == "2 put back"
+    assert str(PutBack(aside=2)) == "0 put back; 2 held"
+    assert str(PutBack(copied=1) + PutBack(aside=2)) == "1 put back, 1 of them from the copy in hand; 2 held"
     assert str(total) == (
         "3 put back, 1 of them from the copy in hand; 1 were in their queue already; "
         "3 had been taken by another worker since"

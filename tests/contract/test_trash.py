@@ -11,7 +11,7 @@ from opsdash.errors import Refused
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.key_layout import Layouts
-from opsdash.services.queues import lock
+from opsdash.services.queues import aside, lock
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.watermark import take_watermark
@@ -251,3 +251,8 @@ def test_what_somebody_left_in_place_of_a_lock_is_in_nobodys_way(broker: Broker,
         ):
             pass
     assert not broker.client.exists(key)
+
+
+def test_where_nothing_waits_nothing_is_newer(broker: Broker):
+    with lock.locked(broker, "celery", by="maria", what="restore") as mine:
+        assert aside.Aside(mine, "celery", 0, by="maria").upto == b""

@@ -110,7 +110,7 @@ def test_a_group_is_cancelled_wherever_its_tasks_are_and_those_that_waited_come_
         effect = cancel(console, sent.id, terminate=True)
         assert effect.details["removed"] == {"celery": 7}
         assert (effect.details["revoked"], effect.details["ended"], effect.ok) == (5, [ids[0]], True)
-        assert "7 tasks moved to the trash (7 from celery), 5 revoked (1 worker confirmed), 1 ended" in effect.message
+        assert "7 tasks taken out (7 from celery), 5 revoked (1 worker confirmed), 1 ended" in effect.message
         eventually(lambda: deployment.unacked() == 0, what="the worker has thrown away what it had fetched")
         assert len(deployment.records) == 1
         assert console.workflow(sent.id).counts == {"cleared": 7}

@@ -82,7 +82,7 @@ def test_what_came_after_the_preview_stays(console: Console) -> None:
 
 def test_a_queue_that_is_worked_on_ends_it_and_it_is_said_how_far_it_came(console: Console) -> None:
     with locked(console.broker, "emails", by="otto", what="restore"):
-        with pytest.raises(Uncertain, match="3 tasks were cleared by then") as raised:
+        with pytest.raises(Uncertain, match="3 tasks cleared by then") as raised:
             console.run(ACME, actor="maria", confirm="YES")
         assert "worked on by otto" in raised.value.message
         with pytest.raises(Refused, match="worked on by otto"):

@@ -227,7 +227,7 @@ class FailureStore:
         """
         return (failure for failure in self._read(self.ids(where)) if where.takes(failure))
 
-    def find(self, failure_id: str) -> Failure:
+    def find(self, failure_id: str, field: str = "ids") -> Failure:
         """One failure. Cost: one round trip.
 
         Raises:
@@ -236,7 +236,7 @@ class FailureStore:
         """
         found = list(self._read([failure_id])) if is_failure_id(failure_id) else []
         if not found:
-            raise Refused(f"No failed task {untrusted.words(failure_id)!r} is kept.", field="ids")
+            raise Refused(f"No failed task {untrusted.words(failure_id)!r} is kept.", field=field)
         return found[0]
 
     def brief(self, failure_ids: Sequence[str]) -> Iterator[Failure]:

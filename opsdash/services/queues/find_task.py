@@ -41,14 +41,14 @@ def _none_failed(_wanted: Wanted) -> tuple[tuple[TaskPlace, ...], int]:
     return (), 0
 
 
-def checked_id(text: str) -> str:
+def checked_id(text: str, field: str = "task_id") -> str:
     """An id, or its beginning.
 
     Raises:
         Invalid: It is empty, too long, or more than one word.
     """
     if not text or len(text) > LONGEST_ID or not text.isprintable() or set(text) & set(" *?<>\"'`"):
-        raise Invalid("expected one task's id.", field="task_id")
+        raise Invalid("expected one task's id.", field=field)
     return text
 
 

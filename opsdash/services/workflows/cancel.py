@@ -206,15 +206,15 @@ def _take(
 
         def on_step(number: int, queue: str = queue) -> None:
             done.removed[queue] += number
-            on_progress(f"{done.removed.total():,} tasks moved to the trash")
+            on_progress(f"{count(done.removed.total(), 'task')} taken out")
 
         try:
             take(broker, queue, texts, meant, into, on_step=on_step, cancelled=cancelled)
         except Refused as error:
             if not done.removed and not done.revoked:
                 raise
-            moved = f"{count(done.removed.total(), 'task')} moved to the trash, {len(done.revoked):,} revoked."
-            raise Uncertain(f"{moved} Then: {error.message}", hint="Run it again for the rest.") from error
+            taken = f"{count(done.removed.total(), 'task')} taken out, {len(done.revoked):,} revoked."
+            raise Uncertain(f"{taken} Then: {error.message}", hint="Run it again for the rest.") from error
 
 
 def _revoke(remote: Remote, ids: Sequence[str], running: Sequence[str], done: Cancelled) -> None:

@@ -31,9 +31,11 @@ def lines(plan: CancelPlan, *, terminate: bool, discard: bool, keep_s: int, pool
         if discard:
             found.append(Line("will", f"{number} discarded, into another trash."))
         else:
-            found.append(Line("will_not", f"{number} stay on the list of failed tasks.", choice="discard_failed"))
+            found.append(
+                Line("will_not", f"Not discarded: {number}, on the list of failed tasks.", choice="discard_failed")
+            )
     if plan.cleared:
-        found.append(Line("will_not", f"{count(plan.cleared, 'task')} of it stay in the trash."))
+        found.append(Line("will_not", f"Not deleted: {count(plan.cleared, 'task')} of it in the trash."))
     if plan.held:
         text = f"{count(plan.held, 'task')} set aside by an interrupted operation: back to the queue, and taken out."
         found.append(Line("will", text))
@@ -69,11 +71,9 @@ def _active(plan: CancelPlan, terminate: bool, pools: Mapping[str, str]) -> list
     if not terminate:
         return [Line("will_not", f"{number} not ended; if one is retried, its retry is discarded.")]
     unable = sum(pools.get(one.worker) in CANNOT_TERMINATE for one in plan.active)
-    found = [Line("will", f"{number} ended, in the middle of their work.")] if unable < len(plan.active) else []
+    found = [Line("will", f"{number} ended in the middle of the work.")] if unable < len(plan.active) else []
     if unable:
-        found.append(
-            Line("will_not", f"{count(unable, 'running task')} run to their end: their pool can't end a task.")
-        )
+        found.append(Line("will_not", f"{count(unable, 'running task')} not ended: the pool can't end a task."))
     return found
 
 
@@ -101,14 +101,14 @@ def result(root: str, done: Cancelled, *, discarded: int, failed_trash: str | No
     """What was done, in numbers."""
     parts = []
     if done.removed:
-        parts.append(f"{count(done.removed.total(), 'task')} moved to the trash ({_queues(done.removed)})")
+        parts.append(f"{count(done.removed.total(), 'task')} taken out ({_queues(done.removed)})")
     if done.revoked:
         parts.append(f"{len(done.revoked):,} revoked ({count(len(done.confirmed), 'worker')} confirmed)")
     if done.ended:
         parts.append(f"{len(done.ended):,} ended")
     if discarded:
         parts.append(f"{count(discarded, 'failed task')} discarded")
-    text = f"Workflow {root}: {', '.join(parts) or 'nothing was left to do'}."
+    text = f"Workflow {root}: {', '.join(parts) or ('nothing was done' if done.stopped else 'nothing was left to do')}."
     if done.stopped:
         text = f"Cancelled. {text} The rest is left; run it again."
     if done.queues_left:

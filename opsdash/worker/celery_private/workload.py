@@ -61,7 +61,8 @@ def pool_facts(consumer: Any) -> dict[str, Any]:
 
 def stopping(consumer: Any) -> bool:
     """The worker must stop: its event loop has ended, or is about to."""
-    if worker_state.should_stop not in (None, False) or worker_state.should_terminate not in (None, False):
+    asked = worker_state.should_stop, worker_state.should_terminate
+    if any(code is not None and code is not False for code in asked):  # exit codes: 0 is one, and equals False
         return True
     return consumer.blueprint.state in (CLOSE, TERMINATE)
 

@@ -75,3 +75,8 @@ def test_another_pause_begins_anew():
     looks.settle(12)
     assert looks.look(11) == {"emails": 1}
     assert looks.look(9, pauses={None: PauseInfo(queue=None, epoch=9)}) == {}
+
+
+def test_a_first_look_may_find_trash_and_nothing_is_lost_by_it():
+    looks = Looks()
+    assert looks.look(12, trash=(TrashEntry(id="t", queue="emails", count=1),)) == {}

@@ -9,7 +9,7 @@ import pytest
 
 from opsdash.model import HistoryPoint, ObjectiveStatus, QueuePace, Wait
 from opsdash.model.time_in_queue import Objective, TimeInQueue, bucket_of
-from opsdash.services.monitoring import pace, pace_text
+from opsdash.services.monitoring import pace, pace_text, times_in_queue
 from opsdash.services.monitoring.history import Series
 from opsdash.services.monitoring.pace import Paces, trend
 from opsdash.services.monitoring.times_in_queue import TimesInQueue
@@ -73,6 +73,31 @@ def test_the_same_report_again_adds_nothing() -> None:
     for _ in range(3):
         times.note([one])
     assert times.totals()["emails"].tasks == 1
+
+
+def test_one_worker_that_was_there_before_keeps_no_other_from_counting(monkeypatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    times = TimesInQueue()
+    times.note([])
+    now += 10
+    times.note([report("old", 1, uptime_s=10.6), report("new", 2, uptime_s=8.0, silent_s=2.5)])
+    assert times.totals()["emails"].counts == histogram(2).counts
+
+
+def test_so_many_queues_are_counted_and_those_go_on(monkeypatch) -> None:
+    monkeypatch.setattr(times_in_queue, "MOST_QUEUES", 2)
+    times = TimesInQueue()
+
+    def counted(number: int, *seconds: float) -> None:
+        by_queue = {f"q{at}": histogram(*seconds) for at in range(number)}
+        times.note([ReportedTimes(process="w1", uptime_s=1_000, silent_s=0, by_queue=by_queue)])
+
+    counted(3)
+    counted(3, 1)
+    assert set(times.totals()) == {"q0", "q1"}
+    counted(3, 1, 2)
+    assert [one.tasks for one in times.totals().values()] == [2, 2]
 
 
 def point(n: int, waiting: int, started: float = 1.0, paused: frozenset[str] = frozenset(), **more) -> HistoryPoint:
@@ -191,6 +216,12 @@ def test_a_promise_is_never_rounded_up_to_kept() -> None:
     ("seconds", "text"),
     [
         (5, "under a minute"),
+        (59.9, "under a minute"),
+        (60, "about 1 min"),
+        (5_399, "about 90 min"),
+        (5_400, "about 2 h"),
+        (2 * 86_400 - 1, "about 48 h"),
+        (2 * 86_400, "about 2 days"),
         (734, "about 12 min"),
         (7_300, "about 2 h"),
         (200_000, "about 2 days"),

@@ -9,6 +9,7 @@ import pytest
 from opsdash.model import OtherWorker, PauseInfo, Snapshot, UnmanagedLook, WorkerStats
 from opsdash.model.verdict import LASTING, Kind, Reason, State, Verdict
 from opsdash.model.worker import Connection
+from opsdash.services.pause import verdict_text
 from opsdash.services.pause.verdict import Pace, verdict, verdicts
 from opsdash.services.pause.verdict_text import as_plain, describe, describe_reason, notes, remedies
 from opsdash.services.workers.unmanaged import UNPROVEN
@@ -354,3 +355,30 @@ def test_a_verdict_on_old_figures_says_first_how_old_they_are_and_is_never_safe(
     assert "safe to deploy" not in describe(made)
     assert as_plain(made)["age_s"] == 14.2
     assert found(replace(old, redis_error="", redis_age_s=0.1)).safe
+
+
+def test_what_runs_of_other_queues_is_counted_apart():
+    one = worker("a", active=5, running_by_queue={"emails": 2, "celery": 3})
+    made = verdict(paused(one, queue="emails"), "emails")
+    assert made is not None
+    assert (made.running, made.elsewhere) == (2, 3)
+
+
+def test_each_connection_that_nobody_knows_is_one_reason_with_its_address():
+    look = UnmanagedLook(connections=(Connection(address="10.0.0.7:5000", blocked=True),), counted=True, epoch=7)
+    made = verdict(paused(worker("a"), look=look))
+    assert made is not None
+    (reason,) = [one for one in made.reasons if one.kind is Kind.TAKES_TASKS]
+    assert (reason.number, reason.detail) == (1, "10.0.0.7:5000")
+
+
+def test_how_many_hear_remote_control_and_did_not_answer_is_said_in_a_sentence():
+    says = [describe_reason(Reason(kind=Kind.NO_ANSWER, number=number)) for number in (1, 2)]
+    assert says[0].startswith("1 more hears remote control and did not answer: frozen")
+    assert says[1].startswith("2 more hear remote control and did not answer: frozen")
+
+
+def test_of_many_builds_some_are_named_and_the_others_counted():
+    many = [worker(f"w{at}", build=f"1.{at}") for at in range(verdict_text.NAMED + 2)]
+    assert verdict_text.describe_builds(many).endswith("; and 2 more builds.")
+    assert verdict_text.describe_builds(many[:-1]).endswith("; and 1 more build.")

@@ -30,7 +30,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, done: Cancelled, queues: list[str], r
 
 def test_each_queue_is_counted_as_its_tasks_go(monkeypatch: pytest.MonkeyPatch) -> None:
     done = Cancelled()
-    assert taken(monkeypatch, done, ["a", "b"]) == ["2 tasks moved to the trash", "4 tasks moved to the trash"]
+    assert taken(monkeypatch, done, ["a", "b"]) == ["2 tasks taken out", "4 tasks taken out"]
     assert (done.removed, done.queues_left) == ({"a": 2, "b": 2}, 0)
 
 
@@ -43,8 +43,8 @@ def test_a_refusal_before_anything_was_done_is_a_refusal(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("done", "refuses", "says"),
     [
-        (Cancelled(), "b", "2 tasks moved to the trash, 0 revoked. Then: b is busy."),
-        (Cancelled(revoked={"t1": None}), "a", "0 tasks moved to the trash, 1 revoked. Then: a is busy."),
+        (Cancelled(), "b", "2 tasks taken out, 0 revoked. Then: b is busy."),
+        (Cancelled(revoked={"t1": None}), "a", "0 tasks taken out, 1 revoked. Then: a is busy."),
     ],
 )
 def test_a_refusal_after_something_was_done_says_what(

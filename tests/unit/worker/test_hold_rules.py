@@ -182,3 +182,10 @@ def test_a_concurrency_limit_holds_nothing_by_itself_and_closes_no_gate() -> Non
     alone = PauseState(rules=HoldRules((limit,)))
     assert (alone.closed, alone.rules.strict, bool(alone.rules)) == (False, False, True)
     assert HoldRules((limit,)) != HoldRules((Hold(id="l", kind="limit", name="shop.*", most=4),))
+
+
+def test_for_the_log_holds_are_named_and_limits_are_not() -> None:
+    task, tenant = Hold(id="a", kind="task", name="shop.*", queue="emails"), Hold(id="b", kind="tenant", name="acme")
+    limit = Hold(id="c", kind="limit", name="shop.charge", most=2)
+    assert str(HoldRules((task, limit, tenant))) == "task shop.* of queue emails, tenant acme"
+    assert str(HoldRules((limit,))) == "nothing"
