@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -37,12 +37,8 @@ _SETTINGS = (
 """What PostgreSQL writes values as text by."""
 
 
-class RowDigest(NamedTuple):
-    """What one row adds to the digest of its bucket."""
-
-    bucket: int
-    first: int
-    second: int
+RowDigest: TypeAlias = tuple[int, int, int]
+"""The bucket of one row, and its two hashes. A plain tuple: one is made for each row."""
 
 
 class BucketDigest(NamedTuple):
@@ -103,7 +99,7 @@ class DigestedRows:
         for rows in self.connection.execute(query.execution_options(yield_per=self.chunk)).partitions():
             yield (
                 [dict(zip(names, row[:number], strict=True)) for row in rows],
-                [RowDigest(*row[number:]) for row in rows],
+                [row[number:] for row in rows],
             )
 
     def _bucket(self) -> sa.ColumnElement[Any]:
