@@ -4,7 +4,7 @@ The rows of a table are in buckets, by the hash of their id. A bucket's digest i
 of two hashes of each, so it depends on no order, and can be made of the rows as well, as they come. The hashes are of
 an MD5 of all that is read of a row: to find two rows with the same, some 2^64 must be tried.
 
-Such a digest is over secrets, and nothing may keep it as it is: whoever knows all but a password could guess that by
+Such a digest is over secrets, and nothing may keep it as it is: a user who knows all but a password could guess that by
 it. Redis has an HMAC of it (`opsdash.services.tenants.kept`).
 """
 
@@ -109,7 +109,7 @@ class DigestedRows:
     def _hashed(self, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.Select[Any]:
         whole = sa.func.md5(sa.cast(sa.func.row(*self.table.c), sa.Text))
         named = [column.label(name) for name, column in columns.items()]
-        # With an offset it stays a query of its own, and each row's MD5 is made once.
+        # With an offset PostgreSQL keeps it apart, and each row's MD5 is made once.
         return sa.select(*named, self._bucket().label("bucket"), whole.label("whole")).select_from(self.table).offset(0)
 
 
