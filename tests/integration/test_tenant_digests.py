@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from support.tenants import add, change, execute, preview, remove, stored, sync
 
 import opsdash
 from opsdash.services.console import Console
+from opsdash.services.queues import lock
+from opsdash.services.queues.lock import QueueLock
 from opsdash.services.tenants import digests, kept
 from opsdash.services.tenants.digests import DigestedRows
 
@@ -170,6 +173,28 @@ def test_where_the_digests_take_too_long_every_row_is_read(console: Console, rea
     assert sorted(read) == TENANTS
     assert sync(console).message == "Synced 0 tenant configs; 200 unchanged."
     assert sorted(read) == TENANTS, "not once more"
+
+
+def test_a_table_whose_digests_take_longer_than_the_lease_is_synced(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, made, keep, renewed = console.broker.client, DigestedRows.digests, QueueLock.keep, threading.Event()
+    monkeypatch.setattr(lock, "LEASE_S", 0.4)
+
+    def kept_on(self: QueueLock) -> None:
+        keep(self)
+        client.pexpire(self.key, 10_000)  # what follows has the time that it has outside a test
+        renewed.set()
+
+    monkeypatch.setattr(QueueLock, "keep", kept_on)
+
+    def slow(self: DigestedRows) -> Any:
+        assert renewed.wait(20)
+        return made(self)
+
+    monkeypatch.setattr(DigestedRows, "digests", slow)
+    change(console, "t007", name="Other")
+    assert sync(console).message == "Synced 1 tenant config; 199 unchanged."
 
 
 def test_buckets_without_a_row_are_not_kept(console: Console) -> None:

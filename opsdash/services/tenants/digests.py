@@ -4,7 +4,7 @@ The rows of a table are in buckets, by the hash of their id. A bucket's digest i
 of two hashes of each, so it depends on no order, and can be made of the rows as well, as they come. The hashes are of
 an MD5 of all that is read of a row: to find two rows with the same, some 2^64 must be tried.
 
-Such a digest is over secrets, and nothing may keep it as it is: whoever knows all but a password could guess that by
+Such a digest is over secrets, and nothing may keep it as it is: a user who knows all but a password could guess that by
 it. Redis has an HMAC of it (`opsdash.services.tenants.kept`).
 """
 
@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -37,12 +37,8 @@ _SETTINGS = (
 """What PostgreSQL writes values as text by."""
 
 
-class RowDigest(NamedTuple):
-    """What one row adds to the digest of its bucket."""
-
-    bucket: int
-    first: int
-    second: int
+RowDigest: TypeAlias = tuple[int, int, int]
+"""The bucket of one row, and its two hashes. A plain tuple: one is made for each row."""
 
 
 class BucketDigest(NamedTuple):
@@ -103,7 +99,7 @@ class DigestedRows:
         for rows in self.connection.execute(query.execution_options(yield_per=self.chunk)).partitions():
             yield (
                 [dict(zip(names, row[:number], strict=True)) for row in rows],
-                [RowDigest(*row[number:]) for row in rows],
+                [row[number:] for row in rows],
             )
 
     def _bucket(self) -> sa.ColumnElement[Any]:
@@ -113,7 +109,7 @@ class DigestedRows:
     def _hashed(self, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.Select[Any]:
         whole = sa.func.md5(sa.cast(sa.func.row(*self.table.c), sa.Text))
         named = [column.label(name) for name, column in columns.items()]
-        # With an offset it stays a query of its own, and each row's MD5 is made once.
+        # With an offset PostgreSQL keeps it apart, and each row's MD5 is made once.
         return sa.select(*named, self._bucket().label("bucket"), whole.label("whole")).select_from(self.table).offset(0)
 
 

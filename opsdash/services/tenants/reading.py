@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues import lock
 from opsdash.services.queues.lock import QueueLock
 from opsdash.services.tenants.digests import BucketDigest, DigestedRows
-from opsdash.services.tenants.index import Config, TenantIndex
+from opsdash.services.tenants.index import Config
 from opsdash.services.tenants.kept import KeptBuckets, Keyed, Seen
 from opsdash.services.tenants.redaction import id_of, public_config
 from opsdash.services.tenants.report import SyncReport
@@ -20,14 +22,14 @@ class Reading:
 
     Args:
         secret: Key of the fingerprints. ``report``: gets rows, those that can't be used, and those that do not differ.
-        lock: Of a sync: each look at Redis renews it.
+        lease: Of a sync: each look at Redis renews it.
     """
 
     def __init__(
-        self, source: TenantSource, index: TenantIndex, secret: bytes, report: SyncReport, lock: QueueLock | None = None
+        self, source: TenantSource, broker: Broker, secret: bytes, report: SyncReport, lease: QueueLock | None = None
     ) -> None:
-        self._source, self._secret, self._report, self._lock = source, secret, report, lock
-        self._kept, self._seen = KeptBuckets(index.broker), Seen()
+        self._source, self._secret, self._report, self._lease = source, secret, report, lease
+        self._kept, self._seen = KeptBuckets(broker), Seen()
         self._keyed: Keyed | None = None
         self._numbers = set[int]()
 
@@ -51,8 +53,12 @@ class Reading:
             # Database and Redis work at the same time.
             with ThreadPoolExecutor(1, thread_name_prefix="opsdash-tenants") as other:
                 asking, same = other.submit(table.digests), dict[int, str]()
-                for found in self._kept.same(self._lock):
+                for found in self._kept.same(self._lease):
                     same |= found
+                    yield []
+                while not wait([asking], lock.LEASE_S / 4).done:  # a large table may take longer than the lease lasts
+                    if self._lease is not None:
+                        self._lease.keep()
                     yield []
                 digests = asking.result()
             asked = None if digests is None else self._differing(keyed, digests, same)
@@ -74,11 +80,11 @@ class Reading:
         self._report.unchanged += left_out
         return asked if left_out or not digests else None
 
-    def keep(self, lock: QueueLock) -> None:
+    def keep(self, lease: QueueLock) -> None:
         """Keeps in Redis what the next pass can leave out. Only after all of it was read and written."""
         if self._keyed is not None and self._seen.numbers:
-            self._kept.store(lock, self._seen.kept(self._keyed))
-            self._kept.drop_others(lock, self._numbers or self._seen.numbers)
+            self._kept.store(lease, self._seen.kept(self._keyed))
+            self._kept.drop_others(lease, self._numbers or self._seen.numbers)
 
 
 def configs(rows: Sequence[Mapping[str, Any]], secret: bytes, report: SyncReport) -> list[Config | None]:

@@ -104,7 +104,7 @@ class Tenants:
         plan, secret = TenantPlan(), self.secret()
         with self.broker.reading():
             number, indexed = self.index.number(), 0
-            for configs in Reading(self.source, self.index, secret, plan.seen).chunks():
+            for configs in Reading(self.source, self.broker, secret, plan.seen).chunks():
                 for part in in_steps(configs):
                     for config, held in zip(part, self.index.compared(part), strict=True):
                         indexed += bool(held.note)
@@ -195,7 +195,7 @@ class Tenants:
             try:
                 # Before the rows are read: a change meanwhile is then always reported as a difference.
                 version = self.source.version()
-                reading = Reading(self.source, self.index, secret, report, lock)
+                reading = Reading(self.source, self.broker, secret, report, lock)
                 self._sync(report, reading, lock, version, remove, on_progress, cancelled)
                 if not report.cancelled:
                     self._finish(report, lock, by, version)
