@@ -14,7 +14,7 @@ from support.messages import message
 
 from opsdash.keys import Keys
 from opsdash.model.hold import MOST_AT_ONCE, Hold
-from opsdash.worker import celery_private, concurrency_limits, message_origin, requeue
+from opsdash.worker import celery_private, concurrency_limits, message_origin, unacked
 from opsdash.worker.concurrency_limits import IN_TURN, POLL_S, ConcurrencyLimits
 from opsdash.worker.hold_rules import NONE, HoldRules
 from opsdash.worker.set_aside import FETCHED
@@ -43,7 +43,7 @@ class Worker:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.client = fakeredis.FakeRedis()
-        patch.setattr(requeue, "client_of", lambda _channel: self.client)
+        patch.setattr(unacked, "client_of", lambda _channel: self.client)
         self.soon: list[Callable[[], Any]] = []
         self.paused: set[str] = set()
         self.texts: list[bytes] = []
