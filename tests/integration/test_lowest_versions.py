@@ -16,7 +16,6 @@ TOOLS = {"pytest", "pytest-timeout", "pytest-xdist", "fakeredis", "hypothesis", 
 TESTS = [
     "tests/integration/test_cli.py",
     "tests/integration/test_migrations.py",
-    "tests/integration/test_pause_cycle.py",
     "tests/unit/notify",
     "tests/unit/views/test_charts.py",
     "tests/unit/web",

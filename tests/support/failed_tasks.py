@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import redis
+
 from opsdash.services.broker.client import Broker
 from opsdash.worker.failures import batch
 from opsdash.worker.failures.batch import Count, Entry, Group
@@ -85,7 +87,8 @@ def keep(broker: Broker, failures: Iterable[dict[str, Any]], **settings: int) ->
 def waiting(broker: Broker, queue: str = "celery", step: int = 0) -> list[bytes]:
     """What waits, byte for byte, the next one to run first."""
     pool = broker.client.connection_pool
-    connection = pool.get_connection()
+    wanted = ("LRANGE",) if redis.VERSION < (5, 3) else ()  # an argument that is needed first, then warned of
+    connection = pool.get_connection(*wanted)
     try:
         connection.send_command("LRANGE", broker.lists(queue)[step], 0, -1)
         return list(connection.read_response(disable_decoding=True))[::-1]
