@@ -27,6 +27,7 @@ class Card(Headed):
     objects = Children(doc="What it holds.")
 
     _bundle = HERE / "card.js"
+    _written = ("dark",)
 
     def __init__(self, *objects: Any, **params: Any) -> None:
         super().__init__(**({"objects": list(objects)} if objects else {}), **params)

@@ -38,6 +38,7 @@ class Dialog(Component):
     actions = Children(doc="Buttons.")
 
     _bundle = HERE / "dialog.js"
+    _written = ("open", "found")
 
     def __init__(self, *objects: Any, **params: Any) -> None:
         given = {"identity": uuid.uuid4().hex, **({"objects": list(objects)} if objects else {})}

@@ -70,6 +70,7 @@ class KeyedTable(Headed):
     patch = param.String(doc="What has changed in the rows last, for the script.")
 
     _bundle = HERE / "keyed_table.js"
+    _written = ("expanded", "selected")
 
     def __init__(self, *, row_content: Callable[[str], Any] | None = None, **params: Any) -> None:
         self._row_content = row_content

@@ -30,6 +30,7 @@ class Masthead(Component):
     help = param.Event(doc="Keyboard shortcuts were asked for.")
 
     _bundle = HERE / "masthead.js"
+    _written = ("help", "keys_work")
 
     def __init__(self, **params: Any) -> None:
         self._on_key: list[Callable[[str], Any]] = []

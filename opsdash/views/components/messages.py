@@ -39,6 +39,7 @@ class Messages(Component):
     stopped = param.Event(doc="Cancel was pressed.")
 
     _bundle = HERE / "messages.js"
+    _written = ("stopped",)
 
     def __init__(self, **params: Any) -> None:
         self._undos: dict[int, Callable[[], Any]] = {}

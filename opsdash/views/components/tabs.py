@@ -27,6 +27,7 @@ class Tabs(Component):
     made = param.List(default=[], item_type=int, doc="Which tabs have their content.")
 
     _bundle = HERE / "tabs.js"
+    _written = ("active",)
 
     def __init__(self, *tabs: tuple[str, Callable[[], Any]], **params: Any) -> None:
         self._makers = [make for _, make in tabs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, Div, Plot
+from bokeh.models import ColumnDataSource, Plot
+from bokeh.models.widgets import Div
 
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
@@ -18,7 +20,7 @@ from opsdash.model import Actor, Role, Snapshot
 from opsdash.services.console import Console as Service
 from opsdash.state import SystemStatus
 from opsdash.views.approvals import PendingApprovals
-from opsdash.views.components import KeyedTable, Rows, StatusStrip
+from opsdash.views.components import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs
 from opsdash.views.components.panel_private import forget_defaults
 from opsdash.views.console_page import Console
 from opsdash.views.dialog import ConfirmationDialog
@@ -78,6 +80,13 @@ def test_two_pages_show_the_same_rows_and_figures_not_copies(service: Service) -
     tables = [{table.title: table.rows for table in page.select(KeyedTable)} for page in (first, second)]
     assert tables[0].keys() == tables[1].keys()
     assert all(tables[0][title] is tables[1][title] for title in tables[0])
+
+
+@pytest.mark.parametrize("kind", [Card, Dialog, KeyedTable, Masthead, Messages, StatusStrip, Tabs])
+def test_what_a_script_sets_is_followed_and_nothing_else(kind: Any) -> None:
+    script = kind._bundle.read_text(encoding="utf-8")
+    assert set(kind._written) == set(re.findall(r"\bmodel\.(\w+) = ", script))
+    assert set(kind()._linked_properties) == set(kind._written)
 
 
 def test_a_component_has_no_copies_of_its_parameters() -> None:
