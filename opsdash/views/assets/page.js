@@ -1,11 +1,10 @@
-// What Bokeh 3.9 leaves out and a page that changes while it is made needs; for upstream. It runs before the first view.
+// What Bokeh (3.8 to 3.10) leaves out and a page that changes while it is made needs; for upstream. It runs before the first view.
 (() => {
-  const of = (name) => {
-    let proto = Bokeh.Models.get('Button').prototype.default_view.prototype
-    while (proto.constructor.__name__ !== name) proto = Object.getPrototypeOf(proto)
-    return proto
-  }
-  const layout = of('LayoutDOMView'), control = of('ControlView')
+  const view = (name) => Bokeh.Models.get(name).prototype.default_view.prototype
+  const above = (proto, is) => is(proto) ? proto : above(Object.getPrototypeOf(proto), is)
+  // By what they are, since Bokeh 3.10 names its views no more: LayoutDOMView, and ControlView, which inputs have too.
+  const layout = above(view('Button'), (proto) => Object.hasOwn(proto, 'build_child_views'))
+  const control = above(view('Button'), (proto) => Object.prototype.isPrototypeOf.call(proto, view('TextInput')))
   const {connect_signals: follow} = layout, {connect_signals: listen} = control
   // The views of a layout's children are built before it listens to changes of them: what came in between is missed.
   layout.connect_signals = function () {
