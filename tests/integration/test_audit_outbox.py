@@ -121,6 +121,18 @@ def test_with_database_and_redis_gone_nothing_is_done(console: Console, postgres
     assert console.snapshot().operations == ()
 
 
+def test_a_result_that_redis_does_not_take_goes_to_a_database_that_is_left_alone(
+    console: Console, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may answer again; else the result would be in neither."""
+    entry = console.audit.begin(opsdash.PauseProcessing(), MARIA)
+    monkeypatch.setattr(type(console.audit.writing), "rests", True)
+    valkey.stop()
+    console.audit.finish(entry, Status.SUCCESS, {})
+    valkey.start()
+    assert [one.status for one in console.get_recent_operations()] == [Status.SUCCESS]
+
+
 def test_after_a_failure_the_database_is_left_alone_for_a_while(
     console: Console, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

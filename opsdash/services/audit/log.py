@@ -9,6 +9,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -254,8 +255,7 @@ class AuditLog:
                 self.outbox.remove(position)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
-            why = explained(error)
-            log.warning("the audit outbox is not empty yet: %s", why)
+            log.warning("the audit outbox is not empty yet: %s", explained(error))
         finally:
             self._one_drain.release()
         if moved:
@@ -305,15 +305,17 @@ class AuditLog:
             if self.outbox is None:
                 raise
             log.warning("the audit log goes to the outbox in Redis: %s", error.explanation)
-            self._put(self.outbox, kind, entry, error)
+            self._put(self.outbox, kind, entry, error, write)
 
-    def _put(self, outbox: Outbox, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
+    def _put(self, outbox: Outbox, kind: str, entry: AuditEntry, why: OpsdashError, write: Callable[[], None]) -> None:
         try:
             if kind == "begin" and not outbox.claim(entry):
                 raise DuplicateRequest(entry.request_id)
             outbox.put(kind, entry, self.signer)
         except redis.RedisError as failure:
-            raise Unavailable(f"{error.fault}, and Redis did not store the audit entry: {failure}") from failure
+            with suppress(Unavailable, Uncertain):  # the database, left alone for a moment, may answer again
+                return self.writing.run(write, rested=False)
+            raise Unavailable(f"{why.fault}, and Redis did not store the audit entry: {failure}") from failure
 
     def _took_late(self, kind: str, entry: AuditEntry) -> None:
         """An entry that is also in the outbox is stored once, by its id. Without one the operation was not done."""

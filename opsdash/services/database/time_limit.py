@@ -103,18 +103,24 @@ class TimeLimit:
             self._failures, self._rests_until_s = 0, 0.0
 
     def run(
-        self, call: Callable[[], T], *, wait_s: float | None = None, late: Callable[[T], object] | None = None
+        self,
+        call: Callable[[], T],
+        *,
+        wait_s: float | None = None,
+        late: Callable[[T], object] | None = None,
+        rested: bool = True,
     ) -> T:
         """What ``call`` returns or raises, if that is soon. Cost: two changes of thread.
 
         Args:
             wait_s: Instead of the usual time. ``late``: given what a call returned that nobody waits for any more.
+            rested: False tries it although it failed a moment ago.
 
         Raises:
             Unavailable: It did not end in time, or was not tried: an earlier one has not ended, or failed a moment ago.
         """
         with self._lock:
-            if self._late or self.rests:
+            if self._late or (rested and self.rests):
                 raise Unavailable(f"{self._who} did not answer a moment ago", silent=True)
         wait_s = (WAIT_S if self._wait_s is None else self._wait_s) if wait_s is None else wait_s
         running = _Running(call, late)

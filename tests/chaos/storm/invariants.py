@@ -267,6 +267,7 @@ class Request:
 
     Attributes:
         answer: ``ok``, ``partial``, ``nothing`` (changed), ``perhaps``, or ``none``: there was no answer.
+        unrecorded: The console's log says that neither database nor Redis took the result.
     """
 
     id: str
@@ -276,6 +277,7 @@ class Request:
     detail: str = ""
     kind: str = ""
     affected: int | None = None
+    unrecorded: bool = False
 
 
 MAY_BE = {
@@ -310,6 +312,8 @@ def audit(
         may = MAY_BE[one.answer]
         if one.kind in ("refused", "phrase", "forbidden"):
             may = {"refused"}
+        if one.unrecorded:
+            may = may | {"in_progress", "unknown"}
         if status not in may or operation != one.operation:
             faults.append(Fault("the entry says what happened", sorted(may), status, repr(one)))
         elif one.answer == "ok" and affected != one.affected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -26,6 +27,8 @@ FIGURES_S = 20.0
 AUDIT = """
 SELECT CAST(request_id AS text), operation, status, details->>'affected' FROM audit_log
 """
+ENTRIES = "SELECT CAST(id AS text), CAST(request_id AS text) FROM audit_log"
+_UNRECORDED = re.compile(r"the result \w+ of (\S+) is not recorded")
 
 
 class Broken(Exception):  # noqa: N818 - what a storm is there to find
@@ -158,11 +161,21 @@ class Storm:
         return [(id_, operation, status, None if n is None else int(n)) for id_, operation, status, n in rows]
 
     def _audit(self) -> list[Fault]:
+        self._note_unrecorded()
         faults = invariants.audit(self.acts.requests, self._rows(), time.time(), self._ended)
         verified = self.world.auditor.audit.verify()
         if not verified.ok:
             faults.append(Fault("the chain verifies", "whole", verified.message, repr(verified.problems)))
         return faults
+
+    def _note_unrecorded(self) -> None:
+        entries = set(_UNRECORDED.findall(self.world.console.log))
+        if not entries:
+            return
+        with self.world.engine.connect() as connection:
+            for entry, request in connection.execute(sa.text(ENTRIES)):
+                if entry in entries and request in self.acts.requests:
+                    self.acts.requests[request].unrecorded = True
 
     def _figures(self) -> list[Fault]:
         """Figures come with the next readings of the poller: those are waited for."""
