@@ -58,7 +58,7 @@ class Exposure:
         lost: A worker that is killed takes with it what it has acknowledged early and not ended, and what Redis has
             popped for it and kombu has not written down yet. A connection that is cut loses the latter alone.
         twice: After a lost connection, what was fetched is delivered again, whether it has run or not.
-        failures: Failures that a killed worker has not written yet.
+        failures: Failures that a killed worker has not written yet, and those in workers of the last release.
         chains: Chains whose next task a worker could not send any more.
     """
 

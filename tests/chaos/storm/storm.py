@@ -57,7 +57,7 @@ class Storm:
         self._size: Size | None = None
         self._life = 0
         self._ended = 0
-        self._of_beat = self._beats_lost = 0
+        self._of_beat = self._beats_lost = self._failed_in_old = 0
 
     def run(self, steps: Iterable[Step], over: Callable[[], bool]) -> None:
         """Raises ``Broken`` at the first step after which something is not true."""
@@ -87,6 +87,9 @@ class Storm:
         faults += invariants.starts(acts.stopped, begun, acts.ledger.sent)
         faults += invariants.at_once(acts.limited, begun, acts.ledger.sent)
         faults += self._beats()
+        failed = self.world.failed_in_old
+        acts.exposure.failures += failed - self._failed_in_old
+        self._failed_in_old = failed
         faults += acts.ledger.tasks(found, acts.exposure)
         faults += acts.expected.check(found)
         faults += self._audit()

@@ -42,6 +42,8 @@ BROKERS_DISK_MB, DATABASES_DISK_MB = 200, 300
 POOLS = ("prefork", "threads", "solo")
 CONCURRENCY = 2
 LOG_TAIL = 40_000
+FAILED = "raised unexpected: ConnectionError"
+"""What a worker logs of a task that has failed for good."""
 
 
 class DurableValkey(Valkey):
@@ -191,6 +193,7 @@ class World:
         self.builds: dict[int, str] = {}
         self._home = home
         self.logs: dict[str, str] = {}
+        self._failed_in_old = 0
         self._ends: dict[int, contextlib.ExitStack] = {}
         self._run = secrets.token_hex(3)
         stack.callback(self._end_workers)
@@ -236,9 +239,16 @@ class World:
 
     def _forget(self, slot: int) -> None:
         one = self.workers.pop(slot)
-        del self.builds[slot]
+        if self.builds.pop(slot) != THIS:
+            self._failed_in_old += one.log.count(FAILED)
         self.logs[one.hostname] = (self.logs.get(one.hostname, "") + one.log)[-2_000_000:]
         self._ends.pop(slot).close()
+
+    @property
+    def failed_in_old(self) -> int:
+        """Tasks that have failed in workers of the last release, which keep no failures."""
+        running = (one for slot, one in self.workers.items() if self.builds[slot] != THIS)
+        return self._failed_in_old + sum(one.log.count(FAILED) for one in running)
 
     def _end_workers(self) -> None:
         for slot in list(self.workers):
