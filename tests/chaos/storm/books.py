@@ -26,6 +26,7 @@ class Books:
         exposure: What Celery may do to tasks in this step. ``last``: what was read last, while the broker answered.
         stopped: Pauses and holds that every worker keeps to. ``limited``: concurrency limits of the same kind.
         beats: How often beat says that it has sent a task.
+        synced: The tenants were synced for sure; what was there then is read once the database is left in peace.
         wrong: What was not true while an act was under way.
     """
 
@@ -42,6 +43,7 @@ class Books:
         self.last = Truth()
         self.step = 0
         self.beats = 0
+        self.synced = False
         self.wrong: list[Fault] = []
         self._ids = random.Random(0)
 
@@ -59,6 +61,11 @@ class Books:
         with self.world.engine.connect() as connection:
             found = connection.execute(sa.text("SELECT tenant_id, name FROM tenant_config")).all()
         return {str(id_): str(name) for id_, name in found}
+
+    def note_synced(self) -> None:
+        """After an act and all that was done during it: nothing else changes tenants in between."""
+        if self.synced:
+            self.expected.tenants, self.synced = self.rows(), False
 
     def new_id(self) -> str:
         """The next one: the same in each run."""

@@ -122,7 +122,7 @@ class ConsoleActs(Books):
                     ids = [id_ for id_, places in self.last.places.items() if place in places]
                     self.ledger.deleted |= dict.fromkeys(ids, sure)
             case "sync":
-                expected.tenants = self.rows() if sure else None
+                expected.tenants, self.synced = None, sure
         if kind in CLEARS:
             expected.more = True
             if trash_id := outcome.get("details", {}).get("trash_id"):

@@ -75,6 +75,7 @@ class Storm:
             if act.kind in ("restore", "delete_trash"):
                 self.acts.look()
             told.append(self.acts.do(act))
+            self.acts.note_synced()
             self._say(f"step {step.number}: {act.kind}: {told[-1]}")
         found = self._settle()
         self.check(found)
@@ -228,6 +229,7 @@ class Storm:
             params = {"task": "sample.short", "queue": queue, "number": 20, "seconds": 0, "countdown": 0}
             acts.do(Act("push", params | {"priority": 0, "tenant": ""}))
         acts.do(Act("sync", {"remove_orphans": False}))
+        acts.note_synced()
         self.check(self._settle())
 
     def _measure(self) -> Size:
