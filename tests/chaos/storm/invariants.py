@@ -13,7 +13,7 @@ RUNS = {"sample.short": 1, "sample.late": 1, "sample.until_mended": 1, "sample.f
 """How often a task of this name begins, as the sample app records it: ``flaky`` is retried once."""
 FOR_EVER = frozenset(
     {"pause", "pause:epoch", "pause:cancelled", "expires", "expires:declared", "hold", "held", "restores", "tenants",
-     "tenants:synced", "trash", "workers", "quiet", "audit:spool", "failed"}
+     "tenants:synced", "tenants:buckets", "trash", "workers", "quiet", "audit:spool", "failed"}
 )  # fmt: skip
 """opsdash's keys that have no TTL, without their prefix. Beside them: what is held, and what is moved just now."""
 MOST_OTHER_KEYS = 80
