@@ -92,6 +92,7 @@ def test_two_consoles_are_an_overview_and_one_that_is_killed_is_stale_and_never_
         assert (gone.state, gone.waiting, gone.workers, gone.failures) == ("unknown", None, None, None)
         widget = OtherDeployments(here)
         widget.get_root()
+        eventually(lambda: widget._table is not None, what="the widget is made")
         assert [row["name"] for row in widget._table.rows] == ["eu", "us", "gone"]
 
         doomed.kill()
