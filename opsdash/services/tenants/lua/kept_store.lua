@@ -1,6 +1,7 @@
 -- KEYS: lease, what is kept of buckets. ARGV[3…]: buckets and what is to be kept of each; nothing: no more.
+-- include ../../../model/lua/own_key.lua
 -- include ../../queues/lua/lock_guard.lua
-if redis.call('TYPE', KEYS[2])['ok'] ~= 'hash' then redis.call('DEL', KEYS[2]) end
+own_key(KEYS[2], 'hash')
 for i = 3, #ARGV, 2 do
   if ARGV[i + 1] == '' then
     redis.call('HDEL', KEYS[2], ARGV[i])
